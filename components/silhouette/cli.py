@@ -1,0 +1,408 @@
+"""`silhouette`: every step, and the whole pipeline, as a command over the same work functions.
+
+Steps hand over through a work folder, one per group (``.silhouette/work/<group>`` unless --work says
+otherwise), so that they can be run one after the other, alone, and again. In a checkout the addresses of the
+embedded services are used where the environment names none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from silhouette import __version__
+from silhouette.errors import InputError, SilhouetteError
+from silhouette.names import safe_key
+from silhouette.step import step
+
+if TYPE_CHECKING:
+    from silhouette.config import Config
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="From pictures of people to a classifier served by Triton.\n\n"
+    "A first run: `silhouette run`. Step by step: version, download, segment, snapshot, dataset, train, export,"
+    " evaluate, deploy, infer, each with --group NAME; every command has --help.",
+)
+
+Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
+Source = Annotated[
+    str,
+    typer.Option(help="Where the pictures are: a folder with one sub-folder per class; empty: the picture service."),
+]
+Work = Annotated[
+    Path | None, typer.Option(help="Folder through which the steps hand over. [default: .silhouette/work/<group>]")
+]
+
+
+class _Options:
+    as_json = False
+
+
+def _state_dir() -> Path:
+    return Path(os.environ.get("SILHOUETTE_STATE_DIR") or ".silhouette")
+
+
+def _folder(work: Path | None, group: str) -> Path:
+    return work or _state_dir() / "work" / safe_key(group)
+
+
+def _use_embedded_services() -> None:
+    """Take the addresses of a checkout's embedded services where the environment names none."""
+    if not (_state_dir() / "state.json").is_file():
+        return
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        embedded = importlib.import_module("pipelines.embedded")
+    except ModuleNotFoundError:  # installed without a checkout
+        return
+    for name, value in embedded.environment(_state_dir()).items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def _command() -> Iterator[None]:
+    with step():
+        _use_embedded_services()
+        yield
+
+
+def _show(report: Any) -> None:
+    """Print a report as a table of names and values, or as JSON."""
+    content = report.model_dump() if hasattr(report, "model_dump") else dataclasses.asdict(report)
+    if _Options.as_json:
+        print(json.dumps(content, ensure_ascii=False, default=str))
+        return
+    width = max(len(name) for name in content)
+    for name, value in content.items():
+        print(f"{name:{width}}  {f'{value:.3f}' if isinstance(value, float) else value}")
+
+
+def _need(path: Path, command: str) -> Path:
+    if not path.exists():
+        raise InputError(f"{path} must exist, it does not; run `silhouette {command}` first, or say --work")
+    return path
+
+
+def _config() -> Config:
+    from silhouette.config import load_config
+
+    return load_config()
+
+
+def _snapshot_digest(folder: Path) -> str:
+    return str(json.loads(_need(folder / "snapshot.json", "snapshot").read_text(encoding="utf-8"))["digest"])
+
+
+@app.callback()
+def _main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print reports as JSON, for machines.")] = False,
+) -> None:
+    _Options.as_json = as_json
+    if debug:
+        os.environ["SILHOUETTE_DEBUG"] = "1"
+
+
+@app.command()
+def version(group: Group, source: Source = "") -> None:
+    """Digest what there is to work on.
+
+    A different digest means that pictures, labels or settings changed.
+    """
+    with _command():
+        from silhouette.source_version.version import source_version
+        from silhouette.store import open_store
+
+        _show(source_version(group=group, source=source, store=open_store(), config=_config()))
+
+
+@app.command()
+def download(group: Group, source: Source = "", work: Work = None) -> None:
+    """Bring a group's pictures and labels into the store.
+
+    What cannot be opened goes to quarantine with its reason; what is there already is not fetched again.
+    """
+    with _command():
+        from silhouette.download_pictures.download import download_pictures
+        from silhouette.store import open_store
+
+        out = _folder(work, group) / "dataset"
+        _show(download_pictures(group=group, source=source, out=out, store=open_store(), config=_config()))
+
+
+@app.command()
+def segment(
+    group: Group,
+    model_path: Annotated[
+        str, typer.Option(help="YOLO segmentation model: FILE or s3://bucket/key. [default: as configured]")
+    ] = "",
+    work: Work = None,
+) -> None:
+    """Find the people on the pictures.
+
+    Pictures that this model has seen are skipped; contours go to PostgreSQL, marked unchecked.
+    """
+    with _command():
+        from silhouette.database import connect
+        from silhouette.segment_people.segment import segment_people
+        from silhouette.store import open_store
+
+        config, folder = _config().segmentation, _folder(work, group)
+        with connect() as connection:
+            report = segment_people(
+                dataset=_need(folder / "dataset", "download"),
+                model=model_path or config.model_path,
+                store=open_store(),
+                connection=connection,
+                config=config,
+            )
+        (folder / "segmentation.json").write_text(json.dumps({"model_digest": report.model_digest}), encoding="utf-8")
+        _show(report)
+
+
+@app.command()
+def snapshot(group: Group, work: Work = None) -> None:
+    """Freeze the reviewed contours.
+
+    Contours, review states and badlist go to the store under their digest.
+    """
+    with _command():
+        from silhouette.database import connect
+        from silhouette.snapshot_contours.snapshot import snapshot_contours
+        from silhouette.store import open_store
+
+        folder = _folder(work, group)
+        used = json.loads(_need(folder / "segmentation.json", "segment").read_text(encoding="utf-8"))
+        with connect() as connection:
+            report = snapshot_contours(
+                dataset=_need(folder / "dataset", "download"),
+                model_digest=used["model_digest"],
+                store=open_store(),
+                connection=connection,
+            )
+        (folder / "snapshot.json").write_text(json.dumps({"digest": report.digest}), encoding="utf-8")
+        _show(report)
+
+
+@app.command()
+def dataset(group: Group, work: Work = None) -> None:
+    """Cut person crops and make the splits.
+
+    A picture, its duplicates and its shoot never straddle two splits.
+    """
+    with _command():
+        from silhouette.build_dataset.build import build_dataset
+        from silhouette.store import open_store
+
+        config, folder = _config(), _folder(work, group)
+        report = build_dataset(
+            dataset=_need(folder / "dataset", "download"),
+            snapshot_digest=_snapshot_digest(folder),
+            out=folder / "crops",
+            store=open_store(),
+            config=config.dataset,
+            seed=config.training.seed,
+        )
+        _show(report)
+
+
+@app.command()
+def train(
+    group: Group,
+    epochs: Annotated[int, typer.Option(help="Passes over the training split; 0: as configured.")] = 0,
+    backbone: Annotated[str, typer.Option(help="A timm model; empty: as configured.")] = "",
+    experiment: Annotated[str, typer.Option(help="Name of the run; empty: derived from the inputs.")] = "",
+    work: Work = None,
+) -> None:
+    """Train a classifier on the crops.
+
+    An interrupted run goes on from its last checkpoint.
+    """
+    with _command():
+        import torch
+
+        from silhouette.contracts.crops import read_head
+        from silhouette.contracts.training import experiment_name
+        from silhouette.store import open_store
+        from silhouette.train_classifier.train import train_classifier
+
+        given = {name: value for name, value in (("epochs", epochs), ("backbone", backbone)) if value}
+        gpus = torch.cuda.device_count()
+        config = _config().for_run(training=given, gate={}, gpus=gpus).training
+        folder = _folder(work, group)
+        crops = _need(folder / "crops", "dataset")
+        name = experiment or experiment_name(
+            crops_digest=read_head(crops).digest, settings=config.model_dump_json(), code_version=__version__
+        )
+        report = train_classifier(
+            crops=crops,
+            out=folder / "training",
+            experiment=name,
+            config=config,
+            device="gpu" if gpus else "cpu",
+            store=open_store(),
+        )
+        _show(report)
+
+
+@app.command()
+def export(group: Group, work: Work = None) -> None:
+    """Export to TorchScript and ONNX.
+
+    Pre-processing and softmax are in the graph; a breach of parity stops the release.
+    """
+    with _command():
+        from silhouette.export_model.export import export_model
+        from silhouette.store import open_store
+
+        folder = _folder(work, group)
+        _show(
+            export_model(
+                crops=_need(folder / "crops", "dataset"),
+                training=_need(folder / "training", "train"),
+                out=folder / "model",
+                store=open_store(),
+            )
+        )
+
+
+@app.command()
+def evaluate(group: Group, work: Work = None) -> None:
+    """Judge the model on the test split.
+
+    Writes metrics.json and report.html, and says the gate's verdict.
+    """
+    with _command():
+        from silhouette.evaluate_model.evaluate import evaluate_model
+
+        folder = _folder(work, group)
+        judged = evaluate_model(
+            crops=_need(folder / "crops", "dataset"),
+            bundle=_need(folder / "model", "export"),
+            out=folder / "evaluation",
+            gate=_config().gate,
+        )
+        _show(judged)
+
+
+@app.command()
+def deploy(group: Group, work: Work = None) -> None:
+    """Serve the judged model from Triton.
+
+    A new version is held over HTTP against its golden crops before it counts as deployed.
+    """
+    with _command():
+        from silhouette.deploy_model.deploy import deploy_model
+        from silhouette.store import open_store
+        from silhouette.triton_client import open_triton
+
+        folder = _folder(work, group)
+        report = deploy_model(
+            bundle=_need(folder / "model", "export"),
+            evaluation=_need(folder / "evaluation", "evaluate"),
+            store=open_store(),
+            triton=open_triton(),
+            out=folder / "deployment",
+        )
+        _show(report)
+        if not _Options.as_json:
+            print(f"\nAsk it for the class of a real test crop:\n\n  {report.curl}")
+
+
+@app.command()
+def infer(
+    group: Group = "",
+    source: Annotated[str, typer.Option(help="A folder of pictures to classify instead of a group's.")] = "",
+    model: Annotated[str, typer.Option(help="Triton's name of the model. [default: the group's]")] = "",
+    model_path: Annotated[str, typer.Option(help="With --source: YOLO segmentation model. [default: configured]")] = "",
+    work: Work = None,
+) -> None:
+    """Classify pictures through Triton.
+
+    A group's pictures, or a folder's, over HTTP, into rows and a gallery.
+    """
+    with _command():
+        from silhouette.classify_pictures.classify import classify_pictures
+        from silhouette.store import open_store
+        from silhouette.triton_client import open_triton
+
+        if not group and not source:
+            raise InputError("infer must know what to classify, got neither; say --group NAME or --source FOLDER")
+        if source and not (model or group):
+            raise InputError("infer must know which model answers, got none; say --model NAME or --group NAME")
+        config, folder = _config(), _folder(work, source or group)
+        store = open_store()
+        common: dict[str, Any] = {
+            "model": model or safe_key(group),
+            "out": folder / "inference",
+            "store": store,
+            "triton": open_triton(),
+            "config": config.dataset,
+        }
+        if source:
+            from silhouette.detector import load_detector
+            from silhouette.model_source import resolve_model
+
+            segmenter = config.segmentation
+            with tempfile.TemporaryDirectory() as scratch:
+                model_file = resolve_model(model_path or segmenter.model_path, folder=Path(scratch), store=store)
+                detector = load_detector(
+                    model_file,
+                    person_class=segmenter.person_class,
+                    image_size=segmenter.image_size,
+                    min_score=segmenter.min_score,
+                )
+                report = classify_pictures(source=Path(source), detector=detector, **common)
+        else:
+            report = classify_pictures(
+                dataset=_need(folder / "dataset", "download"), snapshot_digest=_snapshot_digest(folder), **common
+            )
+        _show(report)
+
+
+@app.command()
+def run(
+    group: Annotated[str, typer.Option("--group", "-g", help="Name of the group; empty: the sample group.")] = "",
+    source: Source = "",
+    model: Annotated[str, typer.Option(help="YOLO segmentation model. [default: as configured]")] = "",
+    args: Annotated[str, typer.Option(help="More parameters of the pipeline: 'epochs=3 seed=1'.")] = "",
+) -> None:
+    """Run the whole training pipeline here.
+
+    The compiled YAML on the embedded services, as `make run` does; needs a checkout.
+    """
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        main_of_local: Callable[[list[str]], int] = importlib.import_module("pipelines.local").main
+    except ModuleNotFoundError as error:
+        if error.name not in ("pipelines", "pipelines.local"):
+            raise
+        with step():
+            raise InputError(
+                f"`silhouette run` must be started in a checkout, {Path.cwd()} is none; change into it, or submit a run"
+            ) from None
+    arguments = ["--group", group, "--source", source, "--model", model, "--args", args]
+    raise typer.Exit(main_of_local(arguments))
+
+
+def main() -> None:
+    """Run the command line; what is not a step's own error is told in one line as well."""
+    try:
+        app()
+    except SilhouetteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

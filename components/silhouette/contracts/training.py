@@ -1,0 +1,58 @@
+"""One training run: what `train_classifier` leaves for `export_model`.
+
+A folder: `checkpoints/best.ckpt` (Lightning, weights under ``model.``), `csv_logs/metrics.csv`,
+`train_batches/*.png` and `training.json` (this module).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+FILE_NAME = "training.json"
+BEST_CHECKPOINT = "checkpoints/best.ckpt"
+
+
+class TrainingRecord(BaseModel):
+    """What was trained, on what, and how far it came on the validation split."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    group: str
+    experiment: str
+    classes: list[str]
+    backbone: str
+    crop_size: int
+    mean: list[float]
+    std: list[float]
+    seed: int
+    parameters: dict[str, Any]
+    crops_digest: str
+    code_version: str
+    best_epoch: int
+    best_val_macro_f1: float
+
+
+def experiment_name(*, crops_digest: str, settings: str, code_version: str) -> str:
+    """Name an experiment after what goes into it: the same inputs, recipe and code give the same name.
+
+    Args:
+        crops_digest: `CropsHead.digest`.
+        settings: The training configuration as JSON.
+        code_version: Version of the code that trains.
+    """
+    content = "\n".join((crops_digest, settings, code_version))
+    return f"e-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def write(folder: Path, record: TrainingRecord) -> None:
+    """Write `training.json` into `folder`."""
+    (folder / FILE_NAME).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> TrainingRecord:
+    """Read `training.json` of `folder`."""
+    return TrainingRecord.model_validate_json((folder / FILE_NAME).read_text(encoding="utf-8"))

@@ -1,0 +1,33 @@
+"""The one mapping from any name to a key that is safe everywhere.
+
+A group, pixset or picture id is an opaque string: it may hold spaces, slashes, quotes, Cyrillic, ``..`` or
+300 characters. `safe_key` makes of it a key that can stand in object keys, Triton model names, Kubernetes
+labels and file names. The raw name stays in the data; a key is never turned back into a name.
+"""
+
+import hashlib
+import re
+import unicodedata
+
+MAX_KEY_LENGTH = 50  # a Kubernetes label holds 63; room is left for a prefix
+_PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9]|[_-](?![_-])){0,48}[a-z0-9]|[a-z0-9]")
+_DIGEST_LENGTH = 16
+
+
+def safe_key(name: str) -> str:
+    """Map a name to a key of ``[a-z0-9_-]``, 1 to 50 characters long, starting and ending alphanumeric.
+
+    A plain name (``tits_size``, ``summer-2``) is its own key. Any other becomes a readable slug, two hyphens
+    and 16 hexadecimal digits of its SHA-256. No plain name holds two hyphens or underscores in a row, so the
+    two kinds never meet: the mapping is injective up to SHA-256 collisions of 64 bits.
+
+    Args:
+        name: Any text, the empty string included.
+    """
+    if _PLAIN.fullmatch(name):
+        return name
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_name.lower()).strip("-")
+    slug = slug[: MAX_KEY_LENGTH - _DIGEST_LENGTH - 2].strip("-") or "x"
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
+    return f"{slug}--{digest}"

@@ -1,0 +1,98 @@
+"""Where things are: endpoints and secrets, read from the environment and from nowhere else.
+
+The cluster fills the variables from a ConfigMap and a Secret, the laptop from the embedded services; their
+names are the same in both places. What a run does is not here but in its parameters and `silhouette.config`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from silhouette.errors import SettingError
+
+WAY_OUT = "start the embedded services with `make up`, or set it as docs/configuration.md says"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """An S3 endpoint: ``host:port`` without a scheme, keys, bucket."""
+
+    endpoint: str
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    bucket: str = "silhouette"
+    secure: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureServiceSettings:
+    """The company's picture service: base URL and bearer token."""
+
+    url: str
+    token: str = field(repr=False, default="")
+
+
+def _need(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "").strip()
+    if not value:
+        raise SettingError(f"{name} must be set, it is empty; {WAY_OUT}")
+    return value
+
+
+def _need_url(environ: Mapping[str, str], name: str) -> str:
+    value = _need(environ, name)
+    if not value.startswith(("http://", "https://")):
+        raise SettingError(f"{name} must be http://host:port or https://host:port, got {value!r}; {WAY_OUT}")
+    return value.rstrip("/")
+
+
+def store_settings(environ: Mapping[str, str] = os.environ) -> StoreSettings:
+    """Read the store's settings.
+
+    Raises:
+        SettingError: A variable is missing or malformed.
+    """
+    endpoint, secure = _need(environ, "SILHOUETTE_S3_ENDPOINT"), environ.get("SILHOUETTE_S3_SECURE") or "0"
+    if "/" in endpoint:
+        raise SettingError(f"SILHOUETTE_S3_ENDPOINT must be host:port without a scheme, got {endpoint!r}; {WAY_OUT}")
+    if secure not in ("0", "1"):
+        raise SettingError(f"SILHOUETTE_S3_SECURE must be 0 or 1, got {secure!r}; {WAY_OUT}")
+    return StoreSettings(
+        endpoint=endpoint,
+        access_key=_need(environ, "SILHOUETTE_S3_ACCESS_KEY"),
+        secret_key=_need(environ, "SILHOUETTE_S3_SECRET_KEY"),
+        bucket=environ.get("SILHOUETTE_S3_BUCKET") or "silhouette",
+        secure=secure == "1",
+    )
+
+
+def postgres_dsn(environ: Mapping[str, str] = os.environ) -> str:
+    """Read the PostgreSQL connection string, ``postgresql://user:password@host:port/db``; it holds a secret.
+
+    Raises:
+        SettingError: The variable is missing.
+    """
+    return _need(environ, "SILHOUETTE_POSTGRES_DSN")
+
+
+def triton_url(environ: Mapping[str, str] = os.environ) -> str:
+    """Read the base URL of Triton's HTTP endpoint, ``http://host:port``.
+
+    Raises:
+        SettingError: The variable is missing or no URL.
+    """
+    return _need_url(environ, "SILHOUETTE_TRITON_URL")
+
+
+def picture_service_settings(environ: Mapping[str, str] = os.environ) -> PictureServiceSettings:
+    """Read where the picture service is.
+
+    Raises:
+        SettingError: The URL is missing or none.
+    """
+    return PictureServiceSettings(
+        url=_need_url(environ, "SILHOUETTE_PICTURE_SERVICE_URL"),
+        token=environ.get("SILHOUETTE_PICTURE_SERVICE_TOKEN", ""),
+    )

@@ -1,0 +1,1 @@
+"""The tests mirror components/silhouette and pipelines; benchmarks stand beside them."""

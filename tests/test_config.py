@@ -1,0 +1,167 @@
+"""The shipped configuration is valid; what is wrong is said as rule, value, way out."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from silhouette import config
+from silhouette.config import load_config
+from silhouette.errors import SettingError
+
+SHIPPED = Path(__file__).resolve().parents[1] / "config" / "default.yaml"
+
+
+def load_over(tmp_path: Path, text: str) -> config.Config:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_config({"SILHOUETTE_CONFIG": str(path)})
+
+
+def test_shipped_configuration_is_valid() -> None:
+    assert load_config({}).groups
+
+
+def test_shipped_configuration_holds_no_place_and_no_secret() -> None:
+    text = SHIPPED.read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", re.sub(r"#.*", "", text)))
+    assert "://" not in re.sub(r"#.*", "", text)
+    assert not words & {"endpoint", "host", "port", "url", "bucket", "token", "password", "secret", "dsn"}
+
+
+def test_package_carries_the_same_configuration_as_the_checkout() -> None:
+    project = SHIPPED.parents[1] / "pyproject.toml"
+    assert '"config/default.yaml" = "silhouette/default.yaml"' in project.read_text(encoding="utf-8")
+
+
+def test_configuration_cannot_be_changed_by_accident() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_config({}).training.epochs = 3  # type: ignore[misc]
+
+
+def test_own_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    mine = load_over(tmp_path, "training: {epochs: 3}\n")
+    shipped = load_config({})
+    assert mine.training.epochs == 3
+    assert mine.training.model_copy(update={"epochs": shipped.training.epochs}) == shipped.training
+    assert mine.dataset == shipped.dataset
+
+
+@pytest.mark.parametrize("group", ["summer test", "лето/пляж", "it's $HOME", "..", ""])
+def test_own_file_adds_a_group_of_any_name_in_the_order_of_its_classes(tmp_path: Path, group: str) -> None:
+    text = yaml.safe_dump({"groups": {group: {"classes": ["z", "a", "м"]}}}, allow_unicode=True)
+    mine = load_over(tmp_path, text)
+    assert mine.groups[group].classes == ["z", "a", "м"]
+    assert set(load_config({}).groups) < set(mine.groups)
+
+
+WRONG = {
+    "unknown section": ("trainings: {epochs: 3}", "trainings", "Extra inputs are not permitted", "{'epochs': 3}"),
+    "unknown key": ("training: {epoch: 3}", "training.epoch", "Extra inputs are not permitted", "3"),
+    "too small": ("training: {epochs: 0}", "training.epochs", "greater than or equal to 1", "0"),
+    "not a number": ("training: {epochs: many}", "training.epochs", "valid integer", "'many'"),
+    "not finite": ("training: {learning_rate: .inf}", "training.learning_rate", "finite number", "inf"),
+    "not a fraction": ("dataset: {val_fraction: 1.5}", "dataset.val_fraction", "less than 1", "1.5"),
+    "fractions that leave nothing": (
+        "dataset: {val_fraction: 0.5, test_fraction: 0.6}",
+        "dataset.test_fraction",
+        "val_fraction and test_fraction together must be below 1",
+        "0.6",
+    ),
+    "not one of the words": ("dataset: {people: some}", "dataset.people", "'main' or 'all'", "'some'"),
+    "size no multiple": ("segmentation: {image_size: 650}", "segmentation.image_size", "multiple of 32", "650"),
+    "section that is none": ("pictures: 3", "pictures", "valid dictionary", "3"),
+    "section without content": ("gate:", "gate", "valid dictionary", "None"),
+    "single class": ("groups: {g: {classes: [a]}}", "groups.g.classes", "at least 2 items", "['a']"),
+    "class twice": ("groups: {g: {classes: [a, a]}}", "groups.g.classes", "a name of its own", "['a', 'a']"),
+    "class without a name": ("groups: {g: {classes: [a, ' ']}}", "groups.g.classes", "a name of its own", "['a', ' ']"),
+    "class that is a boolean": ("groups: {g: {classes: [yes, no]}}", "groups.g.classes.0", "valid string", "True"),
+}
+
+
+@pytest.mark.parametrize(("text", "where", "rule", "value"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_entry_is_named_with_rule_value_and_way_out(
+    tmp_path: Path, text: str, where: str, rule: str, value: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        load_over(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(f"{where} in the configuration: ")
+    assert rule in message
+    assert f", got {value}; correct it in {SHIPPED} or {tmp_path / 'mine.yaml'}" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("a: [", "the configuration must be YAML in UTF-8, got while parsing"),
+        ("- 1\n", "the configuration must be a mapping, got list in"),
+        ("", "the configuration must be a mapping, got NoneType in"),
+    ],
+)
+def test_file_that_is_no_mapping_is_refused_in_one_line(tmp_path: Path, text: str, rule: str) -> None:
+    with pytest.raises(SettingError, match=f"^{re.escape(rule)}.*; correct that file$"):
+        load_over(tmp_path, text)
+
+
+def test_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(b"groups: {\xff: 1}")
+    with pytest.raises(SettingError, match=r"must be YAML in UTF-8, got 'utf-8' codec.*; correct that file$"):
+        load_config({"SILHOUETTE_CONFIG": str(tmp_path / "mine.yaml")})
+
+
+def test_missing_file_is_named_with_the_variable(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"must exist, got .*absent\.yaml; correct SILHOUETTE_CONFIG"):
+        load_config({"SILHOUETTE_CONFIG": str(tmp_path / "absent.yaml")})
+
+
+def test_folder_instead_of_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"must be readable, got Is a directory for .*; correct SILHOUETTE_CONFIG"):
+        load_config({"SILHOUETTE_CONFIG": str(tmp_path)})
+
+
+class TestForRun:
+    def test_lays_parameters_over_the_recipe_and_the_gate(self) -> None:
+        run = load_config({}).for_run(training={"epochs": 2}, gate={"min_macro_f1": 0.9}, gpus=0)
+        assert (run.training.epochs, run.gate.min_macro_f1) == (2, 0.9)
+
+    @pytest.mark.parametrize(("gpus", "expected"), [(0, config.CPU_BACKBONE), (1, config.GPU_BACKBONE)])
+    def test_resolves_the_automatic_backbone_by_the_device(self, gpus: int, expected: str) -> None:
+        run = load_config({}).for_run(training={"backbone": "auto"}, gate={}, gpus=gpus)
+        assert run.training.backbone == expected
+
+    def test_leaves_a_named_backbone_alone(self) -> None:
+        run = load_config({}).for_run(training={"backbone": "resnet18"}, gate={}, gpus=1)
+        assert run.training.backbone == "resnet18"
+
+    def test_refuses_a_value_out_of_range_with_the_way_out(self) -> None:
+        with pytest.raises(SettingError, match=r"gate\.min_macro_f1 .* got 2; correct it in the run's parameters"):
+            load_config({}).for_run(training={}, gate={"min_macro_f1": 2}, gpus=0)
+
+    def test_survives_the_trip_through_a_pipeline_parameter(self) -> None:
+        training = load_config({}).for_run(training={}, gate={}, gpus=0).training
+        assert config.TrainingConfig.model_validate_json(training.model_dump_json()) == training
+
+
+values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["groups", "training", "gate", "dataset", "pictures", "x"]), values))
+def test_no_content_ends_in_anything_but_a_configuration_or_a_setting_error(
+    tmp_path_factory: pytest.TempPathFactory, content: dict[str, object]
+) -> None:
+    path = tmp_path_factory.mktemp("config") / "mine.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    try:
+        assert isinstance(load_config({"SILHOUETTE_CONFIG": str(path)}), config.Config)
+    except SettingError as error:
+        assert "; correct it in " in str(error)  # noqa: PT017 - most contents are refused, some are not
