@@ -1,0 +1,49 @@
+"""What KFP sees of `source_version`; never cached, cheap: it is why the steps below can be cached."""
+
+from typing import NamedTuple
+
+from silhouette.containers import cpu_step
+
+
+@cpu_step
+def source_version(
+    group: str,
+    source: str,
+    backbone: str,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    min_macro_f1: float,
+    gpus: int,
+) -> NamedTuple(
+    "Outputs",
+    [("version", str), ("segmentation", str), ("dataset", str), ("training", str), ("gate", str)],
+):
+    """Digest what there is to work on, and resolve the run's parameters over the configuration."""
+    from silhouette.step import step
+
+    with step():
+        from silhouette.config import load_config
+        from silhouette.source_version.version import source_version
+        from silhouette.store import open_store
+
+        config = load_config().for_run(
+            training={
+                "backbone": backbone,
+                "epochs": epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "seed": seed,
+            },
+            gate={"min_macro_f1": min_macro_f1},
+            gpus=gpus,
+        )
+        found = source_version(group=group, source=source, store=open_store(), config=config)
+        return (
+            found.digest,
+            config.segmentation.model_dump_json(),
+            config.dataset.model_dump_json(),
+            config.training.model_dump_json(),
+            config.gate.model_dump_json(),
+        )
