@@ -1,0 +1,212 @@
+"""Build the crops of a group from its pictures and a snapshot of their contours.
+
+Reads the dataset folder, `snapshots/<digest>.arrow` and the pictures in the store; writes a folder of crops.
+`crops.json` is written last: without it the folder is half work, which the next run replaces.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from silhouette.build_dataset.selection import Selection, select
+from silhouette.build_dataset.splits import assign_splits
+from silhouette.config import DatasetConfig
+from silhouette.contracts import contours as contour_bytes
+from silhouette.contracts import crops, snapshot
+from silhouette.contracts import dataset as datasets
+from silhouette.contracts.crops import CropRow, CropsHead
+from silhouette.contracts.dataset import SPLITS, Dataset, PictureRow
+from silhouette.contracts.snapshot import SnapshotHead, SnapshotRow
+from silhouette.errors import InputError, PictureError
+from silhouette.imaging import crop_square, crop_square_mask, open_picture
+from silhouette.progress import track
+from silhouette.store import Store, in_parallel
+
+if TYPE_CHECKING:
+    from silhouette.imaging import Pixels
+
+_LOG = logging.getLogger(__name__)
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport:
+    """What was built.
+
+    Attributes:
+        digest: Of the crops.
+        counts: Crops per split and class.
+        crops: How many in all; one a person.
+        pictures: From how many pictures.
+        skipped: Pictures that gave no crop, by reason.
+        size_bytes: Of the folder.
+        duration_s: Of the whole work.
+    """
+
+    digest: str
+    counts: dict[str, dict[str, int]]
+    crops: int
+    pictures: int
+    skipped: dict[str, int]
+    size_bytes: int
+    duration_s: float
+
+    def metadata(self) -> dict[str, str | int]:
+        """Return what describes the artifact; equal crops have equal metadata (caches look at it)."""
+        per_split = {f"{name}_crops": sum(self.counts[name].values()) for name in SPLITS}
+        return {
+            "digest": self.digest,
+            "crops": self.crops,
+            "pictures": self.pictures,
+            "skipped_pictures": sum(self.skipped.values()),
+            **per_split,
+        }
+
+
+def build_dataset(
+    *, dataset: Path, snapshot_digest: str, out: Path, store: Store, config: DatasetConfig, seed: int
+) -> BuildReport:
+    """Build the crops.
+
+    Args:
+        dataset: A dataset folder.
+        snapshot_digest: Of a snapshot in the store.
+        out: The folder to write.
+        store: Where snapshot and pictures are.
+        config: Size and margin of the crops, which people, fractions of the splits.
+        seed: Of the splits.
+
+    Raises:
+        InputError: The snapshot is not there or damaged, a class has too few pictures or cannot be in every split,
+            or a picture's bytes changed.
+        ServiceError: The store went away.
+    """
+    start = time.monotonic()
+    content = datasets.read(dataset)
+    head, rows = _read_snapshot(snapshot_digest, store)
+    selection = select(content, head, rows, people=config.people, least=config.min_pictures_per_class)
+    splits = assign_splits(
+        selection.pictures, val_fraction=config.val_fraction, test_fraction=config.test_fraction, seed=seed
+    )
+    counts = _count(content, selection, splits)
+    _clear(out)
+    written = crops.write(
+        out,
+        CropsHead(
+            group=content.group,
+            classes=list(content.classes),
+            crop_size=config.crop_size,
+            crop_margin=config.crop_margin,
+            seed=seed,
+            dataset_digest=content.digest(),
+            snapshot_digest=snapshot_digest,
+            counts=counts,
+            skipped=selection.skipped,
+        ),
+        _cut_all(selection, splits, store=store, config=config),
+    )
+    report = BuildReport(
+        digest=written.digest,
+        counts=counts,
+        crops=sum(sum(of_split.values()) for of_split in counts.values()),
+        pictures=len(selection.pictures),
+        skipped={reason: len(ids) for reason, ids in selection.skipped.items()},
+        size_bytes=sum(path.stat().st_size for path in out.iterdir()),
+        duration_s=time.monotonic() - start,
+    )
+    sizes = ", ".join(f"{sum(of_split.values())} {split}" for split, of_split in counts.items())
+    skipped = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items()) or "none"
+    _LOG.info("%d crops of %d pictures: %s; skipped: %s", report.crops, report.pictures, sizes, skipped)
+    return report
+
+
+def _read_snapshot(digest: str, store: Store) -> tuple[SnapshotHead, list[SnapshotRow]]:
+    with tempfile.TemporaryDirectory(prefix="silhouette-snapshot-") as folder:
+        path = Path(folder) / "snapshot.arrow"
+        store.get_file(snapshot.store_key(digest), path)
+        head, rows = snapshot.read_head(path), snapshot.read(path)
+    found = snapshot.digest_of(head, rows)
+    if found != digest:
+        raise InputError(
+            f"a snapshot must have the digest of its name, {snapshot.store_key(digest)} has {found};"
+            " remove that object and run snapshot_contours again"
+        )
+    return head, rows
+
+
+def _count(content: Dataset, selection: Selection, splits: dict[str, str]) -> dict[str, dict[str, int]]:
+    counts = {name: dict.fromkeys(content.classes, 0) for name in SPLITS}
+    for picture in selection.pictures:
+        counts[splits[picture.picture_id]][picture.label] += len(selection.people[picture.sha256])
+    return counts
+
+
+def _clear(out: Path) -> None:
+    """Remove what a killed run left."""
+    for path in [out / crops.JSON_NAME, *out.glob("crops-*.arrow")]:
+        path.unlink(missing_ok=True)
+
+
+def _cut_all(selection: Selection, splits: dict[str, str], *, store: Store, config: DatasetConfig) -> Iterator[CropRow]:
+    def cut(picture: PictureRow) -> list[CropRow]:
+        people = selection.people[picture.sha256]
+        return _cut_picture(picture, people, split=splits[picture.picture_id], store=store, config=config)
+
+    total = len(selection.pictures)
+    cuts = in_parallel(cut, selection.pictures, workers=min(8, 2 * (os.cpu_count() or 1)))
+    for rows in track(cuts, total=total, description="cutting crops"):
+        yield from rows
+
+
+def _cut_picture(
+    picture: PictureRow, people: tuple[SnapshotRow, ...], *, split: str, store: Store, config: DatasetConfig
+) -> list[CropRow]:
+    try:
+        pixels = open_picture(store.get_bytes(picture.object_key)).pixels
+    except PictureError as error:
+        raise InputError(
+            f"a segmented picture must open, {picture.picture_id} does no more: {error};"
+            f" remove {picture.object_key} from the store and run download_pictures again"
+        ) from error
+    cropped = partial(crop_square, pixels, size=config.crop_size, margin=config.crop_margin)
+    return [
+        CropRow(
+            picture_id=picture.picture_id,
+            pixset_id=picture.pixset_id,
+            sha256=picture.sha256,
+            person_index=person.person_index,
+            box_xyxy=person.box_xyxy,
+            score=person.score,
+            label=picture.label,
+            split=split,
+            jpeg=_jpeg(cropped(person.box_xyxy)),
+            mask_png=_mask_png(person, config),
+        )
+        for person in people
+    ]
+
+
+def _mask_png(person: SnapshotRow, config: DatasetConfig) -> bytes:
+    import cv2
+
+    mask = contour_bytes.to_mask(contour_bytes.decode(person.contours), width=person.width, height=person.height)
+    cut = crop_square_mask(mask, person.box_xyxy, size=config.crop_size, margin=config.crop_margin)
+    return bytes(cv2.imencode(".png", cut)[1])
+
+
+def _jpeg(pixels: Pixels) -> bytes:
+    """Encode with full colour resolution: a crop is small, and its colours are what a model looks at."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return stream.getvalue()

@@ -1,0 +1,94 @@
+"""Connect to PostgreSQL, and say in one line what to do when that fails.
+
+Reads SILHOUETTE_POSTGRES_DSN (through `silhouette.settings`); brings the schema up to date when it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from silhouette.database import migrations
+from silhouette.errors import ServiceError
+from silhouette.settings import postgres_dsn
+
+CONNECT_TIMEOUT_S = 10
+_WAY_OUT = "start it with `make up`, or correct SILHOUETTE_POSTGRES_DSN; finished work is kept, run the step again"
+
+
+def address(dsn: str) -> str:
+    """Return ``host:port/database`` of a connection string, without its secrets."""
+    parts = conninfo_to_dict(dsn)
+    return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+@contextmanager
+def service_errors(where: str) -> Iterator[None]:
+    """Turn what psycopg raises when the server is gone or the disk is full into a `ServiceError`.
+
+    Args:
+        where: The server's address, for the message.
+    """
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        detail = " ".join(str(error).split())
+        raise ServiceError(f"PostgreSQL at {where} must answer, got: {detail}; {_WAY_OUT}") from error
+
+
+@contextmanager
+def guarded(connection: psycopg.Connection) -> Iterator[None]:
+    """Do the block's statements in one transaction: all of it stays, or nothing does.
+
+    Raises:
+        ServiceError: PostgreSQL went away or cannot write.
+    """
+    where = f"{connection.info.host}:{connection.info.port}/{connection.info.dbname}" if not connection.closed else "?"
+    with service_errors(where), connection.transaction():
+        yield
+
+
+def connect(dsn: str | None = None) -> psycopg.Connection:
+    """Open a connection to a database whose schema is current; it is in autocommit mode.
+
+    Args:
+        dsn: ``postgresql://user:password@host:port/db``; None: from the environment.
+
+    Raises:
+        SettingError: No `dsn` is given and the environment names none.
+        ServiceError: PostgreSQL does not answer within 10 seconds, refuses us, or is of a newer Silhouette.
+    """
+    dsn = postgres_dsn() if dsn is None else dsn
+    try:
+        where = address(dsn)
+    except psycopg.ProgrammingError as error:
+        raise ServiceError(
+            "SILHOUETTE_POSTGRES_DSN must be postgresql://user:password@host:port/db,"
+            f" it is not: {' '.join(str(error).split())}"
+        ) from None
+    with service_errors(where):
+        connection = psycopg.connect(
+            dsn, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S, application_name="silhouette"
+        )
+        try:
+            if not migrations.is_current(connection):
+                migrations.migrate(dsn)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def installation_id(connection: psycopg.Connection) -> str:
+    """Return the random id that the database got at its creation; a wiped database has another.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded(connection):
+        row = connection.execute("SELECT id::text FROM installation").fetchone()
+    assert row is not None, "the migration made this row and nothing removes it"
+    return str(row[0])

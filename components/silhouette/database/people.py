@@ -1,0 +1,83 @@
+"""People: contours of every person on a segmented picture, written by COPY, read by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+
+import psycopg
+
+from silhouette.database.connection import guarded
+
+PICTURES_PER_QUERY = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonRow:
+    """One person: the box in pixels of the upright picture, the score 0 to 1, and encoded contours."""
+
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+    contours: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundPerson:
+    """A person joined with its picture and review status; `person` is None where nobody was found."""
+
+    picture_sha256: str
+    width: int
+    height: int
+    status: str
+    person_index: int | None
+    person: PersonRow | None
+
+
+def copy_people(connection: psycopg.Connection, segmentations: Iterable[tuple[int, tuple[PersonRow, ...]]]) -> None:
+    """Write the people of new segmentations; the caller holds the transaction.
+
+    Args:
+        connection: An open connection.
+        segmentations: Pairs of a segmentation's id and its people, who are numbered from 0.
+    """
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(
+            "COPY people (segmentation_id, person_index, box_xyxy, score, contours) FROM STDIN (FORMAT BINARY)"
+        ) as copy,
+    ):
+        copy.set_types(["int8", "int4", "float4[]", "float4", "bytea"])
+        for segmentation_id, people in segmentations:
+            for index, person in enumerate(people):
+                copy.write_row((segmentation_id, index, list(person.box_xyxy), person.score, person.contours))
+
+
+def read_people(
+    connection: psycopg.Connection, *, model_digest: str, sha256s: Collection[str]
+) -> Iterator[FoundPerson]:
+    """Yield everybody that the model found on the pictures, in the order of sha256 and person.
+
+    All reads see one state of the database, however long they take.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded(connection):
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        ordered = sorted(set(sha256s))
+        for start in range(0, len(ordered), PICTURES_PER_QUERY):
+            rows = connection.execute(
+                """
+                SELECT s.picture_sha256, s.width, s.height, s.status, p.person_index, p.box_xyxy, p.score, p.contours
+                FROM segmentations s LEFT JOIN people p ON p.segmentation_id = s.id
+                WHERE s.model_digest = %s AND s.picture_sha256 = ANY(%s)
+                ORDER BY s.picture_sha256, p.person_index
+                """,
+                (model_digest, ordered[start : start + PICTURES_PER_QUERY]),
+                binary=True,
+            ).fetchall()
+            for sha256, width, height, status, index, box, score, contours in rows:
+                person = None if index is None else PersonRow(box_xyxy=tuple(box), score=score, contours=contours)
+                yield FoundPerson(
+                    picture_sha256=sha256, width=width, height=height, status=status, person_index=index, person=person
+                )
