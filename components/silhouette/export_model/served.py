@@ -1,0 +1,105 @@
+"""The network as it is served: uint8 crops in, probabilities out, nothing left to do for the caller.
+
+Reads the best checkpoint of a training; writes ONNX and TorchScript files.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import torch
+
+from silhouette.contracts import model_bundle
+from silhouette.contracts import training as training_contract
+from silhouette.errors import InputError
+
+OPSET = 18  # what torch's exporter writes without converting; every ONNX Runtime since 1.14 reads it
+_WEIGHTS = "model."  # where Lightning's checkpoint keeps the network
+
+
+class ServedModel(torch.nn.Module):
+    """Pre-processing, network and softmax in one graph: uint8 [n, size, size, 3] to float32 [n, classes]."""
+
+    def __init__(self, net: torch.nn.Module, *, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """Return each crop's probabilities."""
+        scaled = (crops.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        return torch.softmax(self.net(scaled), dim=1)
+
+
+def load_served(training: Path, record: training_contract.TrainingRecord) -> ServedModel:
+    """Build the network and fill it from the best checkpoint.
+
+    Raises:
+        InputError: The checkpoint is not one of this network.
+    """
+    import timm
+
+    name = record.backbone.removeprefix("random:")
+    fixed = timm.is_model_pretrained(name) and timm.get_pretrained_cfg_value(name, "fixed_input_size")
+    size = {"img_size": record.crop_size} if fixed else {}
+    net = timm.create_model(name, num_classes=len(record.classes), **size)
+    path = training / training_contract.BEST_CHECKPOINT
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        net.load_state_dict({key.removeprefix(_WEIGHTS): value for key, value in state.items()
+                             if key.startswith(_WEIGHTS)})  # fmt: skip
+    except (OSError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"{path} must hold the weights of {name} with {len(record.classes)} classes"
+            f" ({' '.join(str(error).split())[:200]}); train again"
+        ) from error
+    model = ServedModel(net, mean=record.mean, std=record.std)
+    model.eval()
+    return model
+
+
+def write_torchscript(served: ServedModel, path: Path, *, crop_size: int) -> None:
+    """Trace the model into a TorchScript file."""
+    example = torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings(), torch.no_grad():
+        # torch deprecates TorchScript, people still ask for it; shapes inside one crop size are constants
+        for category in (DeprecationWarning, FutureWarning, torch.jit.TracerWarning):
+            warnings.simplefilter("ignore", category)
+        torch.jit.save(torch.jit.trace(served, example), path)
+
+
+def write_onnx(served: ServedModel, path: Path, *, crop_size: int, metadata: dict[str, str]) -> None:
+    """Export the model into one ONNX file with any batch size, check it and say in it what it is."""
+    import onnx
+
+    example = torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own parts about one another
+        program = torch.onnx.export(
+            served, (example,), dynamo=True, external_data=False, opset_version=OPSET, verbose=False,
+            input_names=[model_bundle.INPUT_NAME], output_names=[model_bundle.OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+        )  # fmt: skip
+    assert program is not None
+    model = program.model_proto
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def describe(record: training_contract.TrainingRecord, *, crop_margin: float) -> dict[str, str]:
+    """Return what the ONNX file says of itself, for whoever finds it alone."""
+    size = record.crop_size
+    return {
+        "classes": json.dumps(record.classes, ensure_ascii=False),
+        "input": f"{model_bundle.INPUT_NAME}: uint8 [n, {size}, {size}, 3], RGB; a square around one person,"
+        f" margin {crop_margin:g} of the longer side, outside of the picture grey 127",
+        "output": f"{model_bundle.OUTPUT_NAME}: float32 [n, {len(record.classes)}], rows sum to 1",
+        "group": record.group,
+        "experiment": record.experiment,
+        "crops_digest": record.crops_digest,
+        "code_version": record.code_version,
+    }

@@ -1,0 +1,196 @@
+"""What the network is shown: crops of a split, decoded in workers, augmented together with their masks.
+
+Reads a folder of crops. Every random choice is drawn from (seed, draw, crop), never from a stream that goes
+on, so a run that was killed and resumed sees the very pictures that an unbroken one would have seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from silhouette.contracts import crops as crops_contract
+from silhouette.errors import InputError
+
+if TYPE_CHECKING:
+    from silhouette.config import TrainingConfig
+
+_FEW_CROPS = 256  # below, starting workers costs more than they save
+_BLUR_SIDE = 12  # a background scaled down to this many pixels and up again keeps its colours and no shapes
+
+
+def cpu_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _mix_seed(*numbers: int) -> int:
+    mixed = 0
+    for number in numbers:
+        mixed = (mixed * 1_000_003 + number) % 2**63
+    return mixed
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Draw ``(number of the draw, crop)``: every crop once an epoch, or every class as often as any other.
+
+    Args:
+        labels: Class of each crop.
+        seed: Of the order.
+        balanced: Show each class equally often: rare crops several times, frequent ones in turn over the epochs.
+    """
+
+    def __init__(self, labels: list[int], *, seed: int, balanced: bool) -> None:
+        self._seed, self._epoch = seed, 0
+        self._classes = [torch.arange(len(labels))]
+        if balanced:
+            every = torch.tensor(labels)
+            self._classes = [(every == label).nonzero().flatten() for label in sorted(set(labels))]
+        self._each = -(-len(labels) // len(self._classes))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._each * len(self._classes)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        random = torch.Generator().manual_seed(_mix_seed(self._seed, self._epoch))
+        drawn = torch.cat([self._draw(rows, random) for rows in self._classes])
+        order = drawn[torch.randperm(len(drawn), generator=random)].tolist()
+        return ((self._epoch * len(self) + number, row) for number, row in enumerate(order))
+
+    def _draw(self, rows: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+        rounds = -(-self._each // len(rows))
+        return torch.cat([rows[torch.randperm(len(rows), generator=random)] for _ in range(rounds)])[: self._each]
+
+
+class TrainView:
+    """Augment a crop and its mask: flip, zoom, a swapped background, colour, erasing.
+
+    Args:
+        size: Side of what comes out, in pixels.
+        config: The recipe.
+    """
+
+    def __init__(self, size: int, config: TrainingConfig) -> None:
+        self._geometry = v2.Compose(
+            [v2.RandomHorizontalFlip(), v2.RandomResizedCrop(size, (config.min_zoom, 1.0), (0.85, 1.18))]
+        )
+        self._colour = v2.Compose(
+            [v2.ColorJitter(0.25, 0.25, 0.2, 0.02), v2.RandomErasing(config.random_erasing, (0.02, 0.12))]
+        )
+        self._background_swap = config.background_swap
+
+    def __call__(self, crop: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return another view: uint8 [3, side, side] and mask [side, side] in, uint8 [3, size, size] out."""
+        crop, mask = self._geometry(tv_tensors.Image(crop), tv_tensors.Mask(mask))
+        if torch.rand(()) < self._background_swap:
+            crop = tv_tensors.Image(torch.where(mask > 127, crop, _background(crop)))
+        return torch.Tensor(self._colour(crop)).to(torch.uint8)
+
+
+def _background(crop: torch.Tensor) -> torch.Tensor:
+    """Make another background: the blurred picture, or one random colour."""
+    if torch.rand(()) < 0.5:
+        return F.resize(F.resize(crop, [_BLUR_SIDE, _BLUR_SIDE]), list(crop.shape[-2:]))
+    return torch.randint(0, 256, (3, 1, 1), dtype=torch.uint8).expand_as(crop)
+
+
+class CropDataset(Dataset[dict[str, Any]]):
+    """Crops of one split: ``{"crop": uint8 [3, size, size], "label": int, "row": int}``.
+
+    Args:
+        folder: Of crops.
+        split: ``train``, ``val`` or ``test``.
+        classes: In the order of the model's outputs.
+        view: The augmentation, or None to show the crop as it is.
+        seed: Of the augmentation.
+    """
+
+    def __init__(
+        self, folder: Path, split: str, *, classes: list[str], view: TrainView | None = None, seed: int = 0
+    ) -> None:
+        self._folder, self._split, self._view, self._seed = folder, split, view, seed
+        self._table: crops_contract.CropTable | None = None
+        table = crops_contract.CropTable(folder, split)
+        labels: list[str] = table.column("label")
+        if unknown := sorted(set(labels) - set(classes)):
+            raise InputError(f"a crop's label must be one of {classes}, {folder} has {unknown}; build it again")
+        self.labels = [classes.index(label) for label in labels]
+        self.picture_ids: list[str] = table.column("picture_id")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
+        draw, row = item if isinstance(item, tuple) else (0, item)
+        if self._table is None:  # opened by each worker for itself
+            self._table = crops_contract.CropTable(self._folder, self._split)
+        record = self._table[row]
+        crop = torch.tensor(crops_contract.decode_jpeg(record.jpeg)).permute(2, 0, 1)
+        if self._view is not None:
+            mask = torch.tensor(crops_contract.decode_mask(record.mask_png))
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(_mix_seed(self._seed, draw, row))
+                crop = self._view(crop, mask)
+        return {"crop": crop.contiguous(), "label": self.labels[row], "row": row}
+
+
+class CropData(lightning.LightningDataModule):
+    """The train and val splits as batches.
+
+    Args:
+        folder: Of crops.
+        config: The recipe.
+        train_size: Side of the training crops in pixels; val keeps the crops' own.
+
+    Raises:
+        InputError: A split is empty, or a class has no crop to learn from.
+    """
+
+    def __init__(self, folder: Path, *, config: TrainingConfig, train_size: int) -> None:
+        super().__init__()
+        self.head, self._config = crops_contract.read_head(folder), config
+        classes, view = self.head.classes, TrainView(train_size, config)
+        self.train = CropDataset(folder, "train", classes=classes, view=view, seed=config.seed)
+        self.val = CropDataset(folder, "val", classes=classes)
+        for split, part in (("train", self.train), ("val", self.val)):
+            if not len(part):
+                raise InputError(f"training needs crops in the {split} split, {folder} has none; build it again")
+        counts = Counter(self.train.labels)
+        if missing := [name for number, name in enumerate(classes) if not counts[number]]:
+            raise InputError(f"every class needs crops in the train split, none for {missing}; add pictures of them")
+        self.class_counts = torch.tensor([counts[number] for number in range(len(classes))], dtype=torch.float32)
+
+    def _loader(self, part: CropDataset, **options: Any) -> DataLoader[dict[str, Any]]:
+        workers = 2 if cpu_cores() > 1 and len(part) >= _FEW_CROPS else 0
+        return DataLoader(
+            part,
+            batch_size=self._config.batch_size,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
+
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return augmented batches; the last incomplete one is left out, where there is more than one."""
+        balanced = self._config.class_balance == "sampling"
+        sampler = EpochSampler(self.train.labels, seed=self._config.seed, balanced=balanced)
+        return self._loader(self.train, sampler=sampler, drop_last=len(sampler) > self._config.batch_size)
+
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the val split as it is, in order."""
+        return self._loader(self.val)

@@ -1,0 +1,139 @@
+"""The judge on real small models: one that learnt, one that could not."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from silhouette.config import GateConfig
+from silhouette.contracts import evaluation as evaluation_contract
+from silhouette.contracts import model_bundle
+from silhouette.errors import InputError
+from silhouette.evaluate_model.evaluate import evaluate_model
+from silhouette.export_model.export import export_model
+from silhouette.train_classifier.train import train_classifier
+from tests.shapes import BACKBONE, CLASSES, recipe, write_shapes
+
+GATE = GateConfig(min_macro_f1=0.6)
+HOSTILE = ["<script>alert(1)</script>", "квадрат \"x\" & 'y'", "{{ 7 * 7 }}</title><b>"]
+
+
+def learn(folder: Path, **options: object) -> Path:
+    write_shapes(folder / "crops", **options)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        train_classifier(crops=folder / "crops", out=folder / "training", experiment="e1", config=recipe(),
+                         backbone=BACKBONE, device="cpu")  # fmt: skip
+    export_model(crops=folder / "crops", training=folder / "training", out=folder / "bundle")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return learn(tmp_path_factory.mktemp("learnt"))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shuffled labels under hostile names: nothing to learn, much to escape."""
+    return learn(
+        tmp_path_factory.mktemp("hostile"), shuffled=True, classes=HOSTILE, group="<i>group</i>",
+        picture_name='"><img src=x onerror=alert({})>',
+    )  # fmt: skip
+
+
+def judge(folder: Path, out: Path, *, gate: GateConfig = GATE) -> evaluation_contract.Evaluation:
+    return evaluate_model(crops=folder / "crops", bundle=folder / "bundle", out=out, gate=gate)
+
+
+class Tags(HTMLParser):
+    """Collects what a browser would see as elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+
+
+def test_a_model_that_learnt_passes_with_numbers_that_agree(learnt: Path, tmp_path: Path) -> None:
+    found = judge(learnt, tmp_path)
+    assert found.passed
+    assert found.refusal() == ""
+    assert found == evaluation_contract.read(tmp_path)
+    assert found.onnx_sha256 == model_bundle.read(learnt / "bundle").onnx_sha256
+    assert found.classes == CLASSES == [score.name for score in found.per_class]
+    assert found.test_crops == sum(map(sum, found.confusion)) == 24
+    assert found.macro_f1_low <= found.macro_f1 <= found.macro_f1_high
+    assert found.macro_f1 == pytest.approx(sum(score.f1 for score in found.per_class) / 3)
+    assert found.macro_f1 > found.majority_macro_f1
+    assert found.majority_accuracy == pytest.approx(1 / 3)
+    assert judge(learnt, tmp_path / "again") == found
+
+
+def test_what_the_kfp_ui_draws_is_written(learnt: Path, tmp_path: Path) -> None:
+    judge(learnt, tmp_path)
+    roc = json.loads((tmp_path / "roc.json").read_text())
+    assert len(roc["fpr"]) == len(roc["tpr"]) == len(roc["threshold"]) <= 100
+
+
+def test_the_report_is_one_file_that_needs_nothing_else(learnt: Path, tmp_path: Path) -> None:
+    found = judge(learnt, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    seen = Tags()
+    seen.feed(page)
+    assert f"{found.macro_f1:.3f}" in page
+    assert "Passed" in page
+    assert "script" not in seen.tags
+    assert "link" not in seen.tags
+    assert all(address.startswith("data:image/jpeg;base64,") for address in seen.addresses)
+    assert not re.search(r"https?://", page)
+    assert seen.tags.count("svg") == 4
+
+
+def test_shuffled_labels_are_refused_and_the_report_is_kept(hostile: Path, tmp_path: Path) -> None:
+    found = judge(hostile, tmp_path)
+    assert not found.passed
+    assert re.fullmatch(r"macro_f1 must be at least 0\.600, got 0\.\d{3}", found.refusal())
+    assert "Refused" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_hostile_names_stay_text(hostile: Path, tmp_path: Path) -> None:
+    judge(hostile, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    seen = Tags()
+    seen.feed(page)
+    assert "script" not in seen.tags
+    assert seen.tags.count("title") - seen.tags.count("svg") < 60
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "{{ 7 * 7 }}" in page
+    assert "квадрат" in page
+    assert "<img src=x" not in page
+    assert "<i>group" not in page
+
+
+def test_crops_of_another_group_are_refused(learnt: Path, tmp_path: Path) -> None:
+    write_shapes(tmp_path / "crops", classes=["x", "y", "z"])
+    with pytest.raises(InputError, match="same classes and size"):
+        evaluate_model(crops=tmp_path / "crops", bundle=learnt / "bundle", out=tmp_path, gate=GATE)
+
+
+def test_crops_without_a_test_split_are_refused(learnt: Path, tmp_path: Path) -> None:
+    write_shapes(tmp_path / "crops", per_class={"train": 2, "val": 2})
+    with pytest.raises(InputError, match="has none; build the dataset again"):
+        evaluate_model(crops=tmp_path / "crops", bundle=learnt / "bundle", out=tmp_path, gate=GATE)
+
+
+def test_a_file_that_is_not_the_one_on_its_card_is_refused(learnt: Path, tmp_path: Path) -> None:
+    model_bundle.write(tmp_path, model_bundle.read(learnt / "bundle"))
+    (tmp_path / "model.onnx").write_bytes(b"another")
+    with pytest.raises(InputError, match="must be the file that its card names"):
+        evaluate_model(crops=learnt / "crops", bundle=tmp_path, out=tmp_path, gate=GATE)

@@ -1,0 +1,96 @@
+"""What the network is shown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from silhouette.errors import InputError
+from silhouette.train_classifier.crop_data import CropData, CropDataset, EpochSampler, TrainView
+from tests.shapes import CLASSES, recipe, write_shapes
+
+
+def drawn(sampler: EpochSampler, epoch: int) -> list[tuple[int, int]]:
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_every_crop_is_drawn_once_an_epoch_in_another_order() -> None:
+    sampler = EpochSampler([0] * 7 + [1] * 3, seed=1, balanced=False)
+    first, second = drawn(sampler, 0), drawn(sampler, 1)
+    assert sorted(row for _, row in first) == sorted(row for _, row in second) == list(range(10))
+    assert first != second
+    assert drawn(sampler, 0) == first
+
+
+def test_balanced_classes_are_drawn_equally_often_and_evenly_inside() -> None:
+    labels = [0] * 40 + [1] * 5
+    order = [row for _, row in drawn(EpochSampler(labels, seed=1, balanced=True), 0)]
+    assert Counter(labels[row] for row in order) == {0: 23, 1: 23}
+    rare = Counter(row for row in order if labels[row] == 1)
+    assert set(rare.values()) <= {4, 5}
+    assert max(Counter(row for row in order if labels[row] == 0).values()) == 1
+
+
+def test_a_draw_always_shows_the_same_view_and_another_draw_another(tmp_path: Path) -> None:
+    write_shapes(tmp_path)
+    view = TrainView(64, recipe(background_swap=0.5))
+    part, again = (CropDataset(tmp_path, "train", classes=CLASSES, view=view, seed=3) for _ in range(2))
+    before = torch.random.get_rng_state()
+    assert torch.equal(part[(11, 4)]["crop"], again[(11, 4)]["crop"])
+    assert not torch.equal(part[(11, 4)]["crop"], part[(12, 4)]["crop"])
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_swapped_background_leaves_the_person_as_it_was() -> None:
+    still = recipe(background_swap=1.0, min_zoom=1.0, random_erasing=0.0)
+    view = TrainView(64, still)
+    view._geometry = view._colour = lambda *parts: parts if len(parts) > 1 else parts[0]  # type: ignore[assignment]
+    crop = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    mask = torch.zeros(64, 64, dtype=torch.uint8)
+    mask[10:50, 20:40] = 255
+    torch.manual_seed(0)
+    seen = view(crop, mask)
+    assert torch.equal(seen[:, 10:50, 20:40], crop[:, 10:50, 20:40])
+    assert (seen[:, :10] != crop[:, :10]).float().mean() > 0.9
+
+
+def test_the_mask_travels_with_the_crop() -> None:
+    view = TrainView(64, recipe(background_swap=0.0, random_erasing=0.0))
+    crop = torch.zeros(3, 64, 64, dtype=torch.uint8)
+    crop[:, :, :20] = 200
+    mask = torch.zeros(64, 64, dtype=torch.uint8)
+    mask[:, :20] = 255
+    for seed in range(8):
+        torch.manual_seed(seed)
+        from torchvision import tv_tensors
+
+        moved, moved_mask = view._geometry(tv_tensors.Image(crop), tv_tensors.Mask(mask))
+        assert ((moved[0] > 100) == (moved_mask > 100)).float().mean() > 0.95
+
+
+def test_val_crops_are_shown_as_they_are_and_in_order(tmp_path: Path) -> None:
+    write_shapes(tmp_path)
+    data = CropData(tmp_path, config=recipe(), train_size=48)
+    batches = list(data.val_dataloader())
+    assert [row for batch in batches for row in batch["row"].tolist()] == list(range(18))
+    assert batches[0]["crop"].shape == (8, 3, 64, 64)
+    assert batches[0]["crop"].dtype == torch.uint8
+    assert next(iter(data.train_dataloader()))["crop"].shape == (8, 3, 48, 48)
+
+
+@pytest.mark.parametrize("missing", ["train", "val"])
+def test_an_empty_split_is_refused(tmp_path: Path, missing: str) -> None:
+    write_shapes(tmp_path, per_class={"train": 4, "val": 4} | {missing: 0})
+    with pytest.raises(InputError, match=f"crops in the {missing} split"):
+        CropData(tmp_path, config=recipe(), train_size=64)
+
+
+def test_a_class_without_crops_is_refused_by_name(tmp_path: Path) -> None:
+    head = write_shapes(tmp_path)
+    (tmp_path / "crops.json").write_text(head.model_copy(update={"classes": [*CLASSES, "star"]}).model_dump_json())
+    with pytest.raises(InputError, match=r"none for \['star'\]"):
+        CropData(tmp_path, config=recipe(), train_size=64)

@@ -1,0 +1,164 @@
+"""A whole training on coloured shapes: what it leaves, that it can be repeated, that it survives a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from silhouette.contracts import training as training_contract
+from silhouette.errors import InputError
+from silhouette.store import Store
+from silhouette.train_classifier.train import TrainReport, train_classifier
+from tests.shapes import BACKBONE, CLASSES, recipe, write_shapes
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def train(
+    crops: Path, out: Path, *, store: Store | None = None, experiment: str = "e1", **changes: object
+) -> TrainReport:
+    return train_classifier(
+        crops=crops, out=out, experiment=experiment, config=recipe(**changes), backbone=BACKBONE, device="cpu",
+        store=store,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crops")
+    write_shapes(folder, group="летние фигуры")
+    return folder
+
+
+def test_a_training_leaves_what_the_contract_names_here_and_in_the_store(
+    crops: Path, tmp_path: Path, fresh_store: Store
+) -> None:
+    report = train(crops, tmp_path, store=fresh_store, epochs=3)
+    record = training_contract.read(tmp_path)
+    assert (record.classes, record.crop_size, record.backbone) == (CLASSES, 64, BACKBONE)
+    assert record.best_val_macro_f1 == report.best_val_macro_f1 > 0.5
+    assert report.epochs == 3
+    state = torch.load(tmp_path / training_contract.BEST_CHECKPOINT, weights_only=True)["state_dict"]
+    assert state["model.classifier.weight"].shape[0] == 3
+    lines = (tmp_path / "csv_logs" / "metrics.csv").read_text().splitlines()
+    assert lines[0] == "epoch,learning_rate,train_loss,val_loss,val_accuracy,val_balanced_accuracy,val_macro_f1"
+    assert len(lines) == 4
+    for name in ("first_epoch", "last_epoch"):
+        with Image.open(tmp_path / "train_batches" / f"{name}.png") as grid:
+            assert grid.size == (8 * 160, 180)
+    assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
+    assert not (tmp_path / "wandb").exists()
+    keys = list(fresh_store.list_keys("models/"))
+    assert len({key.split("/")[1] for key in keys}) == 1
+    assert [key.split("/", 2)[2] for key in keys] == [
+        "e1/checkpoints/best.ckpt", "e1/csv_logs/metrics.csv", "e1/train_batches/first_epoch.png",
+        "e1/train_batches/last_epoch.png", "e1/training.json",
+    ]  # fmt: skip
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(crops: Path, tmp_path: Path) -> None:
+    tables = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(crops, tmp_path / name, seed=seed, mixup=0.2, ema_decay=0.9, epochs=1)
+        tables.append((tmp_path / name / "csv_logs" / "metrics.csv").read_bytes())
+    assert tables[0] == tables[1] != tables[2]
+
+
+def test_a_training_without_progress_stops_when_its_patience_ends(crops: Path, tmp_path: Path) -> None:
+    report = train(crops, tmp_path, learning_rate=1e-12, epochs=6, patience=1)
+    assert report.epochs < 6
+
+
+def test_what_the_hub_or_the_settings_lack_is_said_before_anything_is_written(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nearest"):
+        train_classifier(crops=crops, out=tmp_path / "out", experiment="e", config=recipe(), backbone="rasnet18")
+    assert not (tmp_path / "out").exists()
+
+
+def test_tracking_offline_writes_its_files_beside_the_rest_and_no_picture(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    train(crops, tmp_path, epochs=1)
+    runs = list((tmp_path / "wandb").rglob("*.wandb"))
+    assert len(runs) == 1
+    assert not list((tmp_path / "wandb").rglob("*.png"))
+    assert b"train-0" not in runs[0].read_bytes()
+
+
+def test_tracking_that_fails_does_not_end_the_training(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "no such mode")
+    assert train(crops, tmp_path, epochs=1).epochs == 1
+    assert "left out of this run" in caplog.text
+
+
+_PROGRAM = """
+import json, logging, sys
+from pathlib import Path
+from silhouette.store import open_store
+from silhouette.train_classifier.train import train_classifier
+from tests.shapes import BACKBONE, recipe
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+report = train_classifier(crops=Path(sys.argv[1]), out=Path(sys.argv[2]), experiment="killed",
+                          config=recipe(epochs=int(sys.argv[3])), backbone=BACKBONE, device="cpu", store=open_store())
+print("resumed after", report.resumed_after)
+"""
+
+
+@pytest.mark.long
+def test_a_killed_training_goes_on_in_a_new_process_with_an_empty_disk(
+    crops: Path, tmp_path: Path, fresh_store: Store, services_env: dict[str, str]
+) -> None:
+    environ = os.environ | services_env | {"SILHOUETTE_S3_BUCKET": fresh_store.bucket, "PYTHONPATH": str(CHECKOUT)}
+
+    def start(out: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", _PROGRAM, str(crops), str(tmp_path / out), "6"]
+        return subprocess.Popen(command, env=environ, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True)
+
+    def last_keys() -> list[str]:
+        return [key for key in fresh_store.list_keys("models/") if key.endswith("last.ckpt")]
+
+    first = start("first")
+    for _ in range(1200):
+        if last_keys() or first.poll() is not None:
+            break
+        time.sleep(0.1)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert last_keys(), "killed before the first epoch was kept"
+    second = start("second")
+    said = second.communicate()[0]
+    assert second.returncode == 0, said
+    assert int(said.rsplit("resumed after ", 1)[1]) >= 1
+    assert not last_keys()
+    # the interruption leaves no trace: an unbroken training gives the same numbers and the same best epoch
+    train(crops, tmp_path / "unbroken", epochs=6, experiment="killed")
+    for name in ("csv_logs/metrics.csv", "training.json"):
+        assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
+    assert (tmp_path / "second" / "train_batches" / "first_epoch.png").is_file()
+    assert json.loads((tmp_path / "second" / "training.json").read_text())["best_epoch"] >= 1
+
+
+def test_an_unfinished_training_of_another_recipe_is_not_taken_up(
+    crops: Path, tmp_path: Path, fresh_store: Store
+) -> None:
+    from silhouette.train_classifier.checkpoints import Checkpoints
+
+    (tmp_path / "checkpoints").mkdir()
+    torch.save({"silhouette": {"parameters": {"epochs": 9}}}, tmp_path / "checkpoints" / "last.ckpt")
+    ours = {"parameters": {"epochs": 2}}
+    assert Checkpoints(tmp_path, store=None, prefix="models/g/e", identity=ours).resume_from() is None
+    # with a store, the store has the word: what lies in the folder does not count
+    theirs = {"parameters": {"epochs": 9}}
+    assert Checkpoints(tmp_path, store=fresh_store, prefix="models/g/e", identity=theirs).resume_from() is None
