@@ -1,0 +1,223 @@
+"""Pictures with their people, cut out and ready to be classified, a few at a time.
+
+Reads a dataset and its snapshot and pictures in the store, or a folder of picture files; writes nothing. What is
+handed on is small (crops and a thumbnail), whatever the size of the picture.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from silhouette.contracts import contours as contour_bytes
+from silhouette.contracts.contours import Contours
+from silhouette.contracts.dataset import Dataset, PictureRow, RefusedPicture
+from silhouette.contracts.snapshot import NOBODY, SnapshotHead, SnapshotRow
+from silhouette.errors import InputError, PictureError
+from silhouette.imaging import crop_square, open_picture
+from silhouette.store import Store, in_parallel
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from silhouette.detector import Detector
+
+    Pixels = npt.NDArray[np.uint8]
+
+THUMBNAIL_SIDE = 260
+BADLISTED, REJECTED, NOT_SEGMENTED = "badlisted", "rejected", "not_segmented"
+_WORKERS = 3  # pictures decoded at the same time; each may take 270 MB
+_DETECTED_AT_ONCE = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CutPerson:
+    """One person: `label` is the picture's when it is meant for this person, else empty; `crop` is uint8 RGB."""
+
+    index: int
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+    label: str
+    contours: Contours
+    crop: Pixels
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CutPicture:
+    """One picture: its people, and a thumbnail, uint8 RGB, smaller than the original by `scale`."""
+
+    picture_id: str
+    object_key: str
+    label: str
+    people: tuple[CutPerson, ...]
+    thumbnail: Pixels
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropShape:
+    """How people are cut out: side of the crop in pixels, margin as a fraction of the box's longer side."""
+
+    size: int
+    margin: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    index: int
+    box_xyxy: tuple[float, float, float, float]
+    score: float
+    contours: Contours
+
+
+def left_out(dataset: Dataset, head: SnapshotHead, rows: Sequence[SnapshotRow]) -> dict[str, str]:
+    """Return the pictures of a dataset that must not or cannot be classified, as reasons by picture id."""
+    segmented, badlisted, rejected = {row.sha256 for row in rows}, set(head.badlisted), set(head.rejected)
+    reasons = {}
+    for picture in dataset.rows:
+        if picture.picture_id in badlisted:
+            reasons[picture.picture_id] = BADLISTED
+        elif picture.sha256 in rejected:
+            reasons[picture.picture_id] = REJECTED
+        elif picture.sha256 not in segmented:
+            reasons[picture.picture_id] = NOT_SEGMENTED
+    return reasons
+
+
+def of_dataset(
+    pictures: Sequence[PictureRow], rows: Sequence[SnapshotRow], *, store: Store, shape: CropShape, everyone: bool
+) -> Iterator[CutPicture | RefusedPicture]:
+    """Yield pictures of a dataset in their order, read from the store a little ahead.
+
+    Args:
+        pictures: Which ones.
+        rows: Their people.
+        store: Has the bytes.
+        shape: Of the crops.
+        everyone: Whether the label is meant for every person, or for the largest one.
+    """
+    people: dict[str, list[_Found]] = {}
+    for row in rows:
+        found = people.setdefault(row.sha256, [])
+        if row.person_index != NOBODY:
+            outline = contour_bytes.decode(row.contours)
+            found.append(_Found(index=row.person_index, box_xyxy=row.box_xyxy, score=row.score, contours=outline))
+
+    def cut(picture: PictureRow) -> CutPicture | RefusedPicture:
+        data = store.get_bytes(picture.object_key)
+        try:
+            pixels = open_picture(data).pixels
+        except PictureError as error:
+            return RefusedPicture(picture_id=picture.picture_id, reason=error.reason, detail=error.detail)
+        return _cut(
+            pixels, people[picture.sha256], picture_id=picture.picture_id, object_key=picture.object_key,
+            label=picture.label, shape=shape, everyone=everyone,
+        )  # fmt: skip
+
+    return in_parallel(cut, pictures, workers=_WORKERS)
+
+
+def files_of(source: Path) -> list[Path]:
+    """Return the files of a folder and its sub-folders, sorted; hidden ones are passed over.
+
+    Raises:
+        InputError: It is no folder, or holds no file.
+    """
+    if not source.is_dir():
+        raise InputError(f"the source must be a folder of pictures, {source} is none; correct the path")
+    found = sorted(path for path in source.rglob("*") if path.is_file())
+    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(source).parts)]
+    if not found:
+        raise InputError(f"the source must hold pictures, {source} holds no file; correct the path")
+    return found
+
+
+def of_folder(
+    files: Sequence[Path], *, source: Path, classes: Sequence[str], detector: Detector, shape: CropShape, everyone: bool
+) -> Iterator[CutPicture | RefusedPicture]:
+    """Yield pictures of a folder in their order; a file whose folder is called like a class has that label.
+
+    Args:
+        files: Which ones, as `files_of` gave them.
+        source: The folder; a picture's id is its path below.
+        classes: Names that are labels.
+        detector: Finds the people.
+        shape: Of the crops.
+        everyone: Whether the label is meant for every person, or for the largest one.
+    """
+
+    def read(path: Path) -> Pixels | RefusedPicture:
+        picture_id = path.relative_to(source).as_posix()
+        try:
+            return open_picture(path.read_bytes()).pixels
+        except PictureError as error:
+            return RefusedPicture(picture_id=picture_id, reason=error.reason, detail=error.detail)
+        except OSError as error:
+            return RefusedPicture(picture_id=picture_id, reason="unreadable", detail=str(error.strerror))
+
+    opened = zip(files, in_parallel(read, files, workers=2), strict=True)
+    while part := list(itertools.islice(opened, _DETECTED_AT_ONCE)):
+        readable = [pixels for _, pixels in part if not isinstance(pixels, RefusedPicture)]
+        detected = iter(detector.detect(readable))
+        for path, pixels in part:
+            if isinstance(pixels, RefusedPicture):
+                yield pixels
+                continue
+            people = [
+                _Found(index=index, box_xyxy=person.box_xyxy, score=person.score, contours=person.contours)
+                for index, person in enumerate(next(detected))
+            ]
+            yield _cut(
+                pixels, people, picture_id=path.relative_to(source).as_posix(), object_key="",
+                label=path.parent.name if path.parent.name in classes else "", shape=shape, everyone=everyone,
+            )  # fmt: skip
+
+
+def _cut(
+    pixels: Pixels,
+    people: Sequence[_Found],
+    *,
+    picture_id: str,
+    object_key: str,
+    label: str,
+    shape: CropShape,
+    everyone: bool,
+) -> CutPicture:
+    import cv2
+
+    height, width = pixels.shape[:2]
+    scale = min(1.0, THUMBNAIL_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    main = max(people, key=_rank, default=None)
+    return CutPicture(
+        picture_id=picture_id,
+        object_key=object_key,
+        label=label,
+        people=tuple(
+            CutPerson(
+                index=person.index,
+                box_xyxy=person.box_xyxy,
+                score=person.score,
+                label=label if everyone or person is main else "",
+                contours=person.contours,
+                crop=crop_square(pixels, person.box_xyxy, size=shape.size, margin=shape.margin),
+            )
+            for person in people
+        ),
+        thumbnail=cv2.resize(pixels, size, interpolation=cv2.INTER_AREA),
+        scale=scale,
+    )
+
+
+def _rank(person: _Found) -> tuple[float, float, int]:
+    """Order people as build_dataset does: by the area inside the contours, then by score, then the first."""
+    import cv2
+
+    signs = [1 if parent < 0 else -1 for parent in person.contours.parents]
+    rings: Callable[..., float] = cv2.contourArea
+    area = sum(sign * rings(ring) for sign, ring in zip(signs, person.contours.rings, strict=True))
+    return area, person.score, -person.index

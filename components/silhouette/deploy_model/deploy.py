@@ -1,0 +1,208 @@
+"""Deploy a judged model: upload under a new version, load, prove it over HTTP, or put the old one back.
+
+Reads a model bundle and its evaluation. Writes the model repository in the store and `out`; changes what Triton
+serves. The order (DESIGN.md, "nothing is lost, nothing is done twice"):
+
+    1. the gate passed, and the evaluation is of this very file              else nothing happens
+    2. the store's latest version is this file, and Triton answers as golden  done: already served
+    3. the file under a passing name in Triton's memory answers as golden     else nothing happens
+    4. a new version folder, read back and compared; then config.pbtxt        the old version serves till here
+    5. load, and the golden crops once more                                   else the old version is put back
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from silhouette.contracts import deployment, evaluation, model_bundle
+from silhouette.contracts.deployment import REQUEST_NAME, Deployment
+from silhouette.contracts.model_bundle import ONNX_NAME, ModelCard
+from silhouette.deploy_model import model_config
+from silhouette.deploy_model.golden import Golden, check_golden, read_golden
+from silhouette.deploy_model.model_config import ModelConfig, ServingSettings
+from silhouette.deploy_model.repository import ModelRepository
+from silhouette.errors import GateRefusedError, InputError, ParityError, ServiceError, SilhouetteError
+from silhouette.names import safe_key
+from silhouette.store import Store
+from silhouette.triton_client import Triton, request_file
+
+_LOG = logging.getLogger(__name__)
+_LOADS = 4
+_NEXT_SECOND_S = 1.1
+
+
+def deploy_model(
+    *,
+    bundle: Path,
+    evaluation: Path,
+    store: Store,
+    triton: Triton,
+    out: Path,
+    serving: ServingSettings | None = None,
+) -> Deployment:
+    """Make Triton serve a judged model, and prove that it answers as it did when it was judged.
+
+    Args:
+        bundle: Folder of the model bundle.
+        evaluation: Folder of its evaluation.
+        store: Holds the model repository that Triton reads.
+        triton: The server.
+        out: Folder that gets `deployment.json` and `request.bin`, a request made of a real crop.
+        serving: How it is served; None: one instance on a CPU.
+
+    Raises:
+        GateRefusedError: The gate did not pass; nothing was touched.
+        InputError: The bundle is malformed, or the evaluation is of another file; nothing was touched.
+        ParityError: Triton answers differently; the old version is served.
+        ServiceError: The store or Triton failed; the old version is served.
+    """
+    card = read_judged(bundle, evaluation)
+    golden = read_golden(bundle, card)
+    repository = ModelRepository(store, safe_key(card.group))
+    version, difference, already = _serve(
+        bundle / ONNX_NAME, card, golden, repository, triton, serving or ServingSettings()
+    )
+    request = request_file(golden.crops[:1])
+    out.mkdir(parents=True, exist_ok=True)
+    (out / REQUEST_NAME).write_bytes(request.body)
+    store.put_bytes(f"inference/{repository.model}/{REQUEST_NAME}", request.body)
+    deployed = Deployment(
+        group=card.group,
+        experiment=card.experiment,
+        model=repository.model,
+        version=str(version),
+        onnx_sha256=card.onnx_sha256,
+        already_served=already,
+        max_difference=difference,
+        header_length=request.header_length,
+        class_name=triton.class_name(repository.model, golden.crops[0]),
+        request_path=out / REQUEST_NAME,
+        url=triton.url,
+    )
+    deployment.write(out, deployed)
+    _LOG.info(
+        "%s version %d %s; golden crops differ by %.1e at most",
+        repository.model, version, "was served already" if already else "is served", difference,
+    )  # fmt: skip
+    return deployed
+
+
+def read_judged(bundle: Path, evaluation_folder: Path) -> ModelCard:
+    """Read a bundle's card when its very model file passed the gate.
+
+    Raises:
+        GateRefusedError: It did not pass.
+        InputError: The evaluation is of another file, group or list of classes.
+    """
+    card, judged = model_bundle.read(bundle), evaluation.read(evaluation_folder)
+    if not judged.rules or not judged.passed:
+        raise GateRefusedError(
+            f"the gate refused the model of {card.group!r}: {judged.refusal() or 'it was held against no rule'};"
+            " nothing was deployed, what was served goes on; train longer, look at the labels, or lower the gate"
+        )
+    sha256 = hashlib.sha256((bundle / ONNX_NAME).read_bytes()).hexdigest()
+    for what, ours, theirs in (
+        ("the model file", sha256, judged.onnx_sha256),
+        ("the model card", card.onnx_sha256, sha256),
+        ("the group", card.group, judged.group),
+        ("the classes", card.classes, judged.classes),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"what is served must be what was judged: {what} must be {theirs}, got {ours} in {bundle};"
+                " evaluate this model, then deploy it"
+            )
+    return card
+
+
+def _serve(
+    onnx: Path, card: ModelCard, golden: Golden, repository: ModelRepository, triton: Triton, serving: ServingSettings
+) -> tuple[int, float, bool]:
+    """Make Triton serve the file; return the version, the largest difference, and whether it was served already."""
+    current = repository.config()
+    named = model_config.versions_of(current) if current else []
+    is_new = not named or not repository.holds(named[-1], card.onnx_sha256)
+    if is_new:
+        _try_out(onnx, card, golden, repository.model, triton, serving)
+        served = [int(version) for version in triton.versions(repository.model)]
+        version, older = repository.add_version(onnx, card, above=max([0, *named, *served])), named[-1:]
+    else:
+        version, older = named[-1], named[:-1]
+    versions = [*(old for old in older if repository.fits_beside(old, card)), version]
+    wanted = model_config.build(card, model=repository.model, versions=versions, serving=serving)
+    if current == wanted and _is_loaded(triton, wanted):
+        try:
+            return version, check_golden(triton, repository.model, golden, version=version), True
+        except (ServiceError, ParityError):
+            triton.unload(repository.model)  # it lost its process, or its memory: only unload and load heals that
+    try:
+        _load(repository, triton, wanted)
+        return version, check_golden(triton, repository.model, golden, version=version), False
+    except (ServiceError, InputError, ParityError) as error:
+        if not is_new:
+            raise
+        outcome = _put_back(repository, triton, current, version)
+        raise type(error)(f"{error}; {outcome}") from error
+
+
+def _try_out(onnx: Path, card: ModelCard, golden: Golden, model: str, triton: Triton, serving: ServingSettings) -> None:
+    """Load the file from memory under a passing name and hold it against the golden answers."""
+    name = f"{model}--candidate"  # no group's key ends so
+    config = model_config.build(card, model=name, versions=[1], serving=serving, labels=False)
+    try:
+        triton.load(name, config_json=model_config.to_json(config), files={f"1/{ONNX_NAME}": onnx.read_bytes()})
+        try:
+            check_golden(triton, name, golden, version=1, names=False)
+        finally:
+            triton.unload(name)
+    except (ServiceError, InputError, ParityError) as error:
+        raise type(error)(f"{error}; nothing was changed, what was served goes on") from error
+
+
+def _is_loaded(triton: Triton, config: ModelConfig) -> bool:
+    try:
+        return triton.config(config.name).fingerprint == model_config.fingerprint(config)
+    except InputError:  # it serves no such model
+        return False
+
+
+def _load(repository: ModelRepository, triton: Triton, config: ModelConfig) -> None:
+    """Write the configuration and make Triton take it up.
+
+    Triton compares the times of objects, which S3 gives in whole seconds: one written twice within a second looks
+    unchanged, and the load says that all is well. So the configuration carries a fingerprint, and is written again.
+    """
+    for attempt in range(_LOADS):
+        if attempt:
+            time.sleep(_NEXT_SECOND_S)
+        repository.put_config(config)
+        triton.load(repository.model)
+        if _is_loaded(triton, config):
+            return
+    raise ServiceError(
+        f"Triton at {triton.url} must serve {repository.model} as its new configuration says, after {_LOADS} loads it"
+        " does not; does it read the repository of this store? See its log, then deploy again"
+    )
+
+
+def _put_back(repository: ModelRepository, triton: Triton, old: ModelConfig | None, version: int) -> str:
+    """Serve what was served before, remove `version`, and say how that went."""
+    try:
+        if old is None:
+            repository.remove_config()
+            with suppress(ServiceError):  # it may have nothing to unload
+                triton.unload(repository.model)
+            outcome = f"nothing is served as {repository.model}"
+        else:
+            _load(repository, triton, old)
+            latest = str(model_config.versions_of(old)[-1])
+            triton.wait_ready(repository.model, version=latest)
+            outcome = f"version {latest} is served as before"
+        repository.remove_version(version)
+    except SilhouetteError as error:
+        return f"putting the old version back failed as well: {error}"
+    return outcome
