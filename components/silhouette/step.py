@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from silhouette.errors import SilhouetteError
@@ -23,7 +25,8 @@ def configure_logging() -> None:
     """Send log lines of the project to standard error; libraries speak from warnings on."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("silhouette").setLevel(logging.INFO)
-    logging.getLogger("stamina").setLevel(logging.ERROR)  # a retry that helps is no news; one that does not raises
+    for retrying in ("stamina", "urllib3"):  # a retry that helps is no news; one that does not raises
+        logging.getLogger(retrying).setLevel(logging.ERROR)
 
 
 def one_line(error: BaseException) -> str:
@@ -35,6 +38,15 @@ def scalars(report: Any) -> dict[str, str | int | float]:
     """Return the fields of a report that an artifact of KFP can carry as metadata: texts and numbers."""
     fields = dataclasses.asdict(report)
     return {name: value for name, value in fields.items() if isinstance(value, str | int | float)}
+
+
+def keep_metadata(*artifacts: Any) -> None:
+    """Write the metadata of artifacts that have no content of their own, such as Metrics, into their files.
+
+    kfp.local takes a result from its cache only when the file of every artifact exists.
+    """
+    for artifact in artifacts:
+        Path(artifact.path).write_text(json.dumps(artifact.metadata) + "\n", encoding="utf-8")
 
 
 @contextmanager

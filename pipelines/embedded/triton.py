@@ -8,7 +8,6 @@ This release is older than the HTTP security fixes of 2025: it listens on loopba
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import os
 import shutil
@@ -20,7 +19,6 @@ from typing import Any
 from urllib.parse import quote
 
 import psutil
-from minio import Minio
 
 from pipelines.embedded import processes, triton_files
 from pipelines.embedded.addresses import variables_of
@@ -28,9 +26,11 @@ from pipelines.embedded.installation import Installation
 from pipelines.embedded.object_store import ObjectStore
 from pipelines.embedded.processes import Launch
 from pipelines.embedded.service import Service
+from silhouette.contracts.deployment import REPOSITORY
 from silhouette.errors import ServiceError
+from silhouette.settings import store_settings
+from silhouette.store import open_store
 
-PREFIX = "triton"
 STUB = "triton_python_backend_stub"
 STUB_INSTANCE = 8  # the word of a stub's command line that names its instance, "<instance group>_<number>"
 PYTHON_BACKENDS = ("onnxruntime", "python")  # served by Python processes here
@@ -52,7 +52,7 @@ class Triton(Service):
         work = triton_files.work_folder(installation)
         store = variables_of(ObjectStore(), installation)
         scheme = "https" if store["SILHOUETTE_S3_SECURE"] == "1" else "http"
-        repository = f"s3://{scheme}://{store['SILHOUETTE_S3_ENDPOINT']}/{store['SILHOUETTE_S3_BUCKET']}/{PREFIX}"
+        repository = f"s3://{scheme}://{store['SILHOUETTE_S3_ENDPOINT']}/{store['SILHOUETTE_S3_BUCKET']}/{REPOSITORY}"
         flags = [
             f"--model-repository={repository}", f"--backend-directory={work / 'backends'}",
             "--model-control-mode=explicit", "--load-model=*", "--exit-on-error=false", "--strict-readiness=false",
@@ -79,14 +79,8 @@ class Triton(Service):
     def prepare(self, installation: Installation) -> None:
         """Lay out the backends; see that the repository exists in the store."""
         triton_files.lay_out(installation, triton_files.venv())
-        store = variables_of(ObjectStore(), installation)
-        client = Minio(
-            store["SILHOUETTE_S3_ENDPOINT"],
-            access_key=store["SILHOUETTE_S3_ACCESS_KEY"],
-            secret_key=store["SILHOUETTE_S3_SECRET_KEY"],
-            secure=store["SILHOUETTE_S3_SECURE"] == "1",
-        )
-        client.put_object(store["SILHOUETTE_S3_BUCKET"], f"{PREFIX}/.keep", io.BytesIO(b""), 0)
+        store = open_store(store_settings(variables_of(ObjectStore(), installation)))
+        store.put_bytes(f"{REPOSITORY}/.keep", b"")
 
     def tidy(self, installation: Installation) -> None:
         """Remove the shared memory of its Python processes, and a work folder that is not in the state folder."""

@@ -8,7 +8,7 @@ from silhouette.containers import cpu_step
 @cpu_step
 def build_dataset(dataset: Input[Dataset], snapshot_digest: str, settings: str, seed: int, crops: Output[Dataset]):
     """Cut person-centred crops with masks into few big shards, in splits that share no picture and no shoot."""
-    from silhouette.step import scalars, step
+    from silhouette.step import step
 
     with step():
         from pathlib import Path
@@ -25,4 +25,4 @@ def build_dataset(dataset: Input[Dataset], snapshot_digest: str, settings: str, 
             config=DatasetConfig.model_validate_json(settings),
             seed=seed,
         )
-        crops.metadata.update(scalars(report))
+        crops.metadata.update(report.metadata())

@@ -20,4 +20,4 @@ def download_pictures(group: str, source: str, version: str, dataset: Output[Dat
         report = download_pictures(
             group=group, source=source, out=Path(dataset.path), store=open_store(), config=load_config()
         )
-        dataset.metadata.update(version=version, group=group, pictures=report.pictures, digest=report.digest)
+        dataset.metadata.update(version=version, **report.metadata())

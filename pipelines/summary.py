@@ -1,0 +1,91 @@
+"""The short table at the end of a laptop run: what came in, what was made of it, where it is served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.observe import StepRecord
+from silhouette.contracts import crops, dataset, deployment, evaluation, model_bundle
+from silhouette.settings import triton_url
+
+
+def _deployment(steps: dict[str, StepRecord]) -> deployment.Deployment:
+    return deployment.read(_path(steps, "deploy-model", "deployment"), url=triton_url())
+
+
+def _path(steps: dict[str, StepRecord], step: str, artifact: str) -> Path:
+    return Path(steps[step].outputs[artifact].path)
+
+
+def summary_rows(records: Sequence[StepRecord]) -> list[tuple[str, str]]:
+    """Return the rows of the table, as far as the run came.
+
+    Args:
+        records: The steps of the run; those that failed give no row.
+    """
+    steps = {record.name: record for record in records if record.succeeded}
+    rows: list[tuple[str, str]] = []
+    if "download-pictures" in steps:
+        rows += _pictures(_path(steps, "download-pictures", "dataset"))
+    if "segment-people" in steps:
+        seen = steps["segment-people"].outputs
+        rows.append(("segmented", f"{seen['new_pictures']:.0f} new, {seen['already_done']:.0f} known"))
+    if "snapshot-contours" in steps:
+        frozen = steps["snapshot-contours"].outputs
+        rows.append(("people", f"{frozen['people']:.0f} on {frozen['pictures']:.0f} pictures"))
+    if "build-dataset" in steps:
+        rows += _crops(_path(steps, "build-dataset", "crops"))
+    if "export-model" in steps:
+        card = model_bundle.read(_path(steps, "export-model", "model"))
+        worst = f"TorchScript {card.parity_torchscript:.1e}, ONNX {card.parity_onnx:.1e}"
+        rows.append(("parity", f"{worst} from Torch at most, on {card.parity_crops} crops"))
+    if "evaluate-model" in steps:
+        folder = _path(steps, "evaluate-model", "evaluation")
+        rows += _evaluation(evaluation.read(folder), folder / evaluation.REPORT_NAME)
+    if "classify-pictures" in steps:
+        rows.append(("gallery", str(_path(steps, "classify-pictures", "predictions") / "gallery.html")))
+    if "deploy-model" in steps:
+        served = _deployment(steps)
+        what = "served already" if served.already_served else "new"
+        rows += [("served as", f"{served.model}, version {served.version} ({what})"), ("Triton", served.url)]
+    return rows
+
+
+def _pictures(folder: Path) -> list[tuple[str, str]]:
+    found = dataset.read(folder)
+    counts = ", ".join(f"{count} {name}" for name, count in found.counts().items())
+    rows = [("pictures", f"{len(found.rows)}: {counts}")]
+    if found.refused:
+        rows.append(("refused", f"{len(found.refused)}, with their reasons in {folder / dataset.JSON_NAME}"))
+    return rows
+
+
+def _crops(folder: Path) -> list[tuple[str, str]]:
+    head = crops.read_head(folder)
+    sizes = {split: sum(by_class.values()) for split, by_class in head.counts.items()}
+    rows = [("splits", ", ".join(f"{size} {split}" for split, size in sizes.items()))]
+    if skipped := {reason: len(ids) for reason, ids in head.skipped.items() if ids}:
+        rows.append(("skipped", ", ".join(f"{count} {reason}" for reason, count in skipped.items())))
+    return rows
+
+
+def _evaluation(judged: evaluation.Evaluation, report: Path) -> list[tuple[str, str]]:
+    majority = f"accuracy {judged.majority_accuracy:.3f}, macro-F1 {judged.majority_macro_f1:.3f}"
+    return [
+        ("macro-F1", f"{judged.macro_f1:.3f} (95 %: {judged.macro_f1_low:.3f} to {judged.macro_f1_high:.3f})"),
+        ("accuracy", f"{judged.accuracy:.3f}, balanced {judged.balanced_accuracy:.3f}"),
+        ("majority", f"{majority} by always answering the commonest class"),
+        ("gate", "passed" if judged.passed else f"refused: {judged.refusal()}"),
+        ("report", str(report)),
+    ]
+
+
+def print_summary(records: Sequence[StepRecord]) -> None:
+    """Print the table, and the curl line when a model was deployed; nothing is wrapped, so paths can be copied."""
+    print()
+    for name, value in summary_rows(records):
+        print(f"{name:10}  {value}")
+    steps = {record.name: record for record in records if record.succeeded}
+    if "deploy-model" in steps:
+        print(f"\nAsk it for the class of a real test crop:\n\n  {_deployment(steps).curl}\n")

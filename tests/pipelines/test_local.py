@@ -1,0 +1,63 @@
+"""What a user types is checked before anything is started."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipelines import local
+from pipelines.load import parameters
+from silhouette.errors import InputError, ServiceError
+
+KNOWN = parameters(local.TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ({"group": "summer test"}, {"group": "summer test"}),
+        ({"epochs": "3", "seed": "1"}, {"epochs": 3, "seed": 1}),
+        ({"learning_rate": "0.01"}, {"learning_rate": 0.01}),
+        ({"learning_rate": "1"}, {"learning_rate": 1}),
+        ({"gpu_node_selector": '{"pool": "a"}'}, {"gpu_node_selector": {"pool": "a"}}),
+    ],
+)
+def test_arguments_become_typed(pairs: dict[str, str], expected: dict[str, Any]) -> None:
+    assert local.parse_arguments(pairs, KNOWN) == expected
+
+
+def test_unknown_parameter_is_refused_with_the_nearest_names() -> None:
+    with pytest.raises(InputError, match=r"got 'epoch'; did you mean epochs"):
+        local.parse_arguments({"epoch": "3"}, KNOWN)
+
+
+@pytest.mark.parametrize(("name", "text"), [("epochs", "many"), ("epochs", "1.5"), ("epochs", "true"), ("gpus", "")])
+def test_value_of_the_wrong_type_is_refused(name: str, text: str) -> None:
+    with pytest.raises(InputError, match=rf"{name} must be a number_integer, got '{text}'"):
+        local.parse_arguments({name: text}, KNOWN)
+
+
+def test_stale_pipeline_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local.compiler, "stale_pipelines", lambda: ["training.yaml"])
+    with pytest.raises(InputError, match="run `make compile`"):
+        local.run({}, state_dir=tmp_path, console=Console())
+    assert not any(tmp_path.iterdir())
+
+
+def test_second_run_is_told_that_one_is_going_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "LOCK_WAIT_S", 0.1)
+    with local.one_run_at_a_time(tmp_path), pytest.raises(ServiceError, match="one run at a time"):
+        with local.one_run_at_a_time(tmp_path):
+            pass
+
+
+def test_configuration_overlay_becomes_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overlay = tmp_path / "my.yaml"
+    overlay.write_text("training: {epochs: 2}\ngate: {min_macro_f1: 0.9}\n")
+    monkeypatch.delenv("SILHOUETTE_CONFIG", raising=False)
+    assert local.overlay_arguments() == {}
+    monkeypatch.setenv("SILHOUETTE_CONFIG", str(overlay))
+    found = local.overlay_arguments()
+    assert (found["epochs"], found["min_macro_f1"]) == (2, 0.9)
+    assert set(found) <= set(KNOWN)

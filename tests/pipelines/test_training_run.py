@@ -1,0 +1,218 @@
+"""The committed pipeline, run whole as `make run` runs it, on about 60 pictures and one epoch.
+
+The runs share one state folder and build on each other, as a user's do: first run, nothing changed, a gate that
+refuses, something changed below.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pipelines import embedded
+from samples.make import make_samples
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+GROUP = "summer “test” $1/Лето"
+ONE_EPOCH = "epochs=1 min_macro_f1=0.0 batch_size=16"
+UNCACHED = {"What is there", "Segment people", "Freeze contours", "Deploy to Triton", "Classify pictures"}
+CACHED = {"Download pictures", "Build dataset", "Train classifier", "Export model", "Evaluate model"}
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("run") / "state"
+    yield folder
+    embedded.down(folder)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one sub-folder per class, about 60 drawn pictures."""
+    made = tmp_path_factory.mktemp("drawn")
+    make_samples(made, count=64, seed=5)
+    folder = tmp_path_factory.mktemp("source")
+    for line in (made / "pictures.jsonl").read_text().splitlines():
+        picture = json.loads(line)
+        target = folder / picture["label"] / Path(picture["file"]).name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(made / picture["file"], target)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(source: Path) -> list[str]:
+    program = [sys.executable, "-m", "pipelines.local"]
+    return [*program, "--group", GROUP, "--source", str(source), "--args", ONE_EPOCH]
+
+
+@pytest.fixture(scope="module")
+def environ(state: Path) -> dict[str, str]:
+    return {**os.environ, "SILHOUETTE_STATE_DIR": str(state), "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="module")
+def run(command: list[str], environ: dict[str, str]) -> Run:
+    def start(args: str = ONE_EPOCH, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command[:-1], args],
+            cwd=CHECKOUT,
+            env={**environ, **more},
+            capture_output=True,
+            text=True,
+            timeout=540,
+            check=False,
+        )
+
+    return start
+
+
+def _steps(output: str) -> dict[str, str]:
+    """Return what became of each step: done, reused or failed."""
+    return dict(re.findall(r"^▸ (.+)\n(?:.*\n)*?    (done|reused|failed)", output, flags=re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def first(run: Run) -> subprocess.CompletedProcess[str]:
+    done = run()
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    return done
+
+
+def test_first_run_does_every_step_and_ends_in_a_table(first: subprocess.CompletedProcess[str]) -> None:
+    assert _steps(first.stdout) == dict.fromkeys(UNCACHED | CACHED, "done")
+    for row in ("pictures", "people", "splits", "macro-F1", "majority", "parity", "gate", "report", "Triton"):
+        assert re.search(rf"^{row} ", first.stdout, flags=re.MULTILINE), row
+
+
+def test_printed_curl_line_answers_with_a_class_name(first: subprocess.CompletedProcess[str], source: Path) -> None:
+    line = next(line for line in first.stdout.splitlines() if line.lstrip().startswith("curl "))
+    assert shutil.which("curl"), "curl must be installed to prove the printed line"
+    answer = subprocess.run(shlex.split(line), capture_output=True, text=True, timeout=60, check=True).stdout
+    classes = "|".join(sorted(folder.name for folder in source.iterdir()))
+    assert re.search(rf":({classes})\"", answer), answer
+
+
+def test_no_secret_reaches_output_or_artifacts(first: subprocess.CompletedProcess[str], state: Path) -> None:
+    environment = embedded.environment(state)
+    secrets = [
+        environment["SILHOUETTE_S3_SECRET_KEY"],
+        environment["SILHOUETTE_POSTGRES_DSN"].split(":")[2].split("@")[0],
+    ]
+    kept = [
+        path for path in (state / "runs").rglob("*") if path.is_file() and path.suffix in (".json", ".html", ".csv", "")
+    ]
+    assert kept
+    for secret in secrets:
+        assert secret not in first.stdout + first.stderr
+        assert not [path for path in kept if secret.encode() in path.read_bytes()]
+
+
+def test_second_run_repeats_no_download_no_segmentation_no_training(
+    first: subprocess.CompletedProcess[str], run: Run
+) -> None:
+    again = run()
+    assert again.returncode == 0, again.stdout[-4000:] + again.stderr
+    steps = _steps(again.stdout)
+    assert {name for name, what in steps.items() if what == "reused"} == CACHED
+    assert "0 new" in again.stdout  # the segmentation skips by its own records
+
+
+def test_refused_gate_deploys_nothing_and_the_old_version_goes_on(
+    first: subprocess.CompletedProcess[str], run: Run, state: Path
+) -> None:
+    refused = run("epochs=1 min_macro_f1=1.0 batch_size=16")
+    assert refused.returncode == 1
+    assert re.search(
+        r"^error: Refuse model: .*macro_f1 must be at least 1\.000, got 0\.\d+", refused.stderr, re.MULTILINE
+    )
+    assert "Deploy to Triton" not in _steps(refused.stdout)
+    assert _steps(refused.stdout)["Refuse model"] == "failed"
+    line = next(line for line in first.stdout.splitlines() if line.lstrip().startswith("curl "))
+    assert subprocess.run(shlex.split(line), capture_output=True, timeout=60, check=True).stdout
+
+
+def test_rejected_picture_rebuilds_the_dataset_and_downloads_nothing(
+    first: subprocess.CompletedProcess[str], run: Run, state: Path
+) -> None:
+    with psycopg.connect(embedded.environment(state)["SILHOUETTE_POSTGRES_DSN"]) as connection:
+        connection.execute(
+            "UPDATE segmentations SET status = 'rejected' WHERE id = (SELECT min(id) FROM segmentations)"
+        )
+    changed = run()
+    assert changed.returncode == 0, changed.stdout[-4000:] + changed.stderr
+    steps = _steps(changed.stdout)
+    assert steps["Download pictures"] == "reused"
+    assert steps["Build dataset"] == "done"
+    assert steps["Train classifier"] == "done"
+
+
+def test_changed_byte_under_the_same_path_is_noticed(
+    first: subprocess.CompletedProcess[str], run: Run, source: Path
+) -> None:
+    picture = min(source.rglob("*.jpg"))
+    data, times = picture.read_bytes(), picture.stat()
+    picture.write_bytes(data[:-2] + b"\x00\xff\xd9")
+    os.utime(picture, ns=(times.st_atime_ns, times.st_mtime_ns))
+    changed = run()
+    assert changed.returncode == 0, changed.stdout[-4000:] + changed.stderr
+    assert _steps(changed.stdout)["Download pictures"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("service", "when"),
+    [("postgres", "▸ Download pictures"), ("object_store", "▸ Segment people"), ("triton", "▸ Evaluate model")],
+)
+def test_service_stopped_in_the_middle_is_one_clear_line(
+    service: str,
+    when: str,
+    first: subprocess.CompletedProcess[str],
+    command: list[str],
+    environ: dict[str, str],
+    state: Path,
+) -> None:
+    with subprocess.Popen(
+        command, cwd=CHECKOUT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if line.startswith(when):
+                embedded.down(state, services=[service])
+                break
+        output, errors = process.stdout.read(), process.stderr.read()
+    assert process.returncode == 1, output + errors
+    assert "Traceback" not in output + errors
+    told = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1, errors
+    assert re.search(r"make up|run again|run it again", told[0]), told
+
+
+def test_run_after_the_stops_brings_the_services_back_and_finishes(
+    first: subprocess.CompletedProcess[str], run: Run
+) -> None:
+    done = run()
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+
+
+def test_store_of_the_users_own_that_is_gone_is_one_clear_line(
+    first: subprocess.CompletedProcess[str], run: Run, unused_port: int
+) -> None:
+    gone = run(
+        SILHOUETTE_S3_ENDPOINT=f"127.0.0.1:{unused_port}",
+        SILHOUETTE_S3_ACCESS_KEY="someone",
+        SILHOUETTE_S3_SECRET_KEY="somewhere",
+    )
+    assert gone.returncode == 1
+    assert "Traceback" not in gone.stdout + gone.stderr
+    assert f"127.0.0.1:{unused_port}" in gone.stderr
