@@ -1,0 +1,96 @@
+# The only door: `make help` lists what it opens. Needs Python 3.11 to 3.13, make and git; nothing else.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do command -v $$python >/dev/null 2>&1 && \
+  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+PIP := -m pip --disable-pip-version-check install --quiet --no-deps
+
+# A name may hold spaces, quotes and dollar signs: it reaches the programs through the environment, verbatim.
+unexport GROUP SOURCE MODEL ARGS
+export RUN_GROUP := $(value GROUP)
+export RUN_SOURCE := $(value SOURCE)
+export RUN_MODEL := $(value MODEL)
+export RUN_ARGS := $(value ARGS)
+export PYTHONPATH := $(CURDIR)
+export PYTHONUTF8 := 1
+
+##@ Use it
+.PHONY: run
+run: .venv/ready .venv-triton/ready  ## pictures to a served model; GROUP=name SOURCE=folder MODEL=file ARGS="epochs=3"
+	@$(BIN)/python -m pipelines.local --group "$$RUN_GROUP" --source "$$RUN_SOURCE" --model "$$RUN_MODEL" --args "$$RUN_ARGS"
+
+.PHONY: up
+up: .venv/ready .venv-triton/ready  ## start PostgreSQL, S3, Triton and the picture service; print their addresses
+	@$(BIN)/python -m pipelines.embedded up
+
+.PHONY: status
+status: .venv/ready  ## say what runs
+	@$(BIN)/python -m pipelines.embedded status
+
+.PHONY: down
+down: .venv/ready  ## stop the services; their data stay in .silhouette/
+	@$(BIN)/python -m pipelines.embedded down
+
+##@ Work on it
+.PHONY: install
+install: .venv/ready .venv-triton/ready  ## make the virtual environments from the hashed locks
+
+.PHONY: test
+test: .venv/ready .venv-triton/ready  ## the default tests; TESTS="tests/test_names.py -k plain" for some
+	@$(BIN)/python -m pytest $(TESTS)
+
+.PHONY: test-long
+test-long: .venv/ready .venv-triton/ready  ## the tests that take minutes
+	@$(BIN)/python -m pytest -m long $(TESTS)
+
+.PHONY: lint
+lint: .venv/ready  ## style, types, architecture, compiled pipelines
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m pipelines.lint_ir pipelines/compiled/*.yaml
+
+.PHONY: compile
+compile: .venv/ready  ## write pipelines/compiled/*.yaml
+	@$(BIN)/python -m pipelines.compile
+
+.PHONY: lock
+lock: .venv/ready  ## resolve requirements.lock and its subset for each image
+	@$(BIN)/python images/lock.py
+
+.PHONY: sample-model
+sample-model: .venv/ready  ## train the sample group's segmenter again (about half an hour)
+	@$(BIN)/python -m samples.train_segmenter
+
+.PHONY: bench
+bench: .venv/ready .venv-triton/ready  ## measure; BENCH="cli.help" for one; writes build/bench.json
+	@$(BIN)/python -m tests.benchmarks $(BENCH)
+
+.PHONY: clean
+clean: down  ## stop the services and delete their data, runs and samples
+	rm -rf .silhouette build
+
+.PHONY: help
+help:  ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/ready: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 must be on the PATH, none is; install one" >&2; exit 1; }
+	@echo "installing the packages of requirements.lock into .venv (a few minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP) --require-hashes --requirement requirements.lock
+	@$(BIN)/python $(PIP) --no-build-isolation --editable .
+	@touch $@
+
+.venv-triton/ready: images/triton/requirements.lock
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 must be on the PATH, none is; install one" >&2; exit 1; }
+	@echo "installing Triton into .venv-triton"
+	@test -x .venv-triton/bin/python || $(PYTHON) -m venv .venv-triton
+	@.venv-triton/bin/python $(PIP) --require-hashes --requirement images/triton/requirements.lock
+	@touch $@
