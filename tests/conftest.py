@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 import stamina
@@ -35,6 +36,8 @@ _SHARED_DATA = os.environ.get("SILHOUETTE_SHARED_DATA", "../shared/data")
 def pytest_configure(config: pytest.Config) -> None:
     # Pillow's remarks on damaged EXIF are expected of hostile pictures; imaging.py silences them for the same reason
     config.addinivalue_line("filterwarnings", r"ignore::UserWarning:PIL\.")
+    hypothesis.settings.register_profile("house", deadline=None)  # a loaded machine is no failure
+    hypothesis.settings.load_profile("house")
     # a state file, a bucket or a service of the developer must never be what a test works on
     for name in [name for name in os.environ if name.startswith("SILHOUETTE_") and name != "SILHOUETTE_SHARED_DATA"]:
         del os.environ[name]
