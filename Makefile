@@ -7,7 +7,7 @@ SHELL := /bin/sh
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do command -v $$python >/dev/null 2>&1 && \
   $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
-PIP := -m pip --disable-pip-version-check install --quiet --no-deps
+PIP := -m pip --disable-pip-version-check install --quiet --quiet --no-deps
 
 # A name may hold spaces, quotes and dollar signs: it reaches the programs through the environment, verbatim.
 unexport GROUP SOURCE MODEL ARGS

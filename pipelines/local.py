@@ -116,6 +116,19 @@ def one_run_at_a_time(state_dir: Path) -> Iterator[None]:
         yield
 
 
+def _draw_samples(folder: Path, *, console: Console) -> None:
+    """Draw the sample group unless it is there; say how far it is, four times."""
+    shown = 0
+
+    def say(done: int, total: int) -> None:
+        nonlocal shown
+        if done * 4 // total > shown:
+            shown = done * 4 // total
+            console.print(f"drawing the sample pictures: {done} of {total}")
+
+    make_samples(folder, progress=say)
+
+
 def _start_services(state_dir: Path, *, from_service: bool, console: Console) -> None:
     """Bring up what the run needs and put the addresses into the environment that the steps inherit."""
     names = [name for name in embedded.ALL if name != "picture_service" or from_service]
@@ -185,7 +198,7 @@ def run(pairs: Mapping[str, str], *, state_dir: Path, console: Console) -> int:
     with one_run_at_a_time(state_dir):
         from_service = not arguments.get("source")
         if from_service and not os.environ.get("SILHOUETTE_PICTURE_SERVICE_URL"):
-            make_samples(state_dir / "samples")
+            _draw_samples(state_dir / "samples", console=console)
         _start_services(state_dir, from_service=from_service, console=console)
         _check_environment()
         records = execute(arguments, state_dir=state_dir, console=console)

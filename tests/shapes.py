@@ -77,7 +77,7 @@ def write_shapes(
         for split in per_class
     }
     head = crops.CropsHead(
-        group=group, classes=names, crop_size=size, crop_margin=0.1, seed=5, dataset_digest="d" * 64,
+        group=group, classes=names, crop_size=size, crop_margin=0.1, background="keep", seed=5, dataset_digest="d" * 64,
         snapshot_digest="s" * 64, counts=counts, skipped={},
     )  # fmt: skip
     return crops.write(folder, head, rows)

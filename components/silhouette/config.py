@@ -62,6 +62,7 @@ class DatasetConfig(_Section):
 
     crop_size: int = Field(ge=32)
     crop_margin: float = Field(ge=0, le=1)
+    background: Literal["keep", "grey"]
     people: Literal["main", "all"]
     val_fraction: float = Field(gt=0, lt=1)
     test_fraction: float = Field(gt=0, lt=1)

@@ -329,6 +329,35 @@ def crop_square_mask(
     return np.where(_scale(cut, size) >= 128, np.uint8(255), np.uint8(0))
 
 
+def cut_person(
+    pixels: Pixels,
+    mask: npt.NDArray[np.uint8] | npt.NDArray[np.bool_],
+    box_xyxy: tuple[float, float, float, float],
+    *,
+    size: int,
+    margin: float,
+    background: str,
+) -> tuple[Pixels, Pixels]:
+    """Cut a person out of a picture; what `build_dataset` stores and `classify_pictures` sends.
+
+    Args:
+        pixels: uint8 RGB [height, width, 3], upright.
+        mask: [height, width]; not 0 means this person.
+        box_xyxy: In pixels of `pixels`.
+        size: Side of the result, pixels.
+        margin: As in `square_of`.
+        background: ``keep``, or ``grey`` to fill what is not the person with grey 127.
+
+    Returns:
+        The crop, uint8 [size, size, 3], and its mask, uint8 [size, size], 0 or 255.
+    """
+    crop = crop_square(pixels, box_xyxy, size=size, margin=margin)
+    cut = crop_square_mask(mask, box_xyxy, size=size, margin=margin)
+    if background == "grey":
+        crop = np.where(cut[:, :, None] > 0, crop, np.uint8(OUTSIDE_GREY))
+    return crop, cut
+
+
 def _cut(pixels: Pixels, square: tuple[int, int, int], outside: int) -> Pixels:
     x0, y0, side = square
     height, width = pixels.shape[:2]

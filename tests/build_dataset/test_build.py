@@ -17,7 +17,13 @@ from silhouette.store import Store
 from tests.segment_people import pictures
 
 CONFIG = DatasetConfig(
-    crop_size=64, crop_margin=0.1, people="main", val_fraction=0.2, test_fraction=0.2, min_pictures_per_class=5
+    crop_size=64,
+    crop_margin=0.1,
+    background="keep",
+    people="main",
+    val_fraction=0.2,
+    test_fraction=0.2,
+    min_pictures_per_class=5,
 )
 
 

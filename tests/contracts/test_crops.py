@@ -18,6 +18,7 @@ HEAD = CropsHead(
     classes=["dress", "skirt"],
     crop_size=4,
     crop_margin=0.1,
+    background="keep",
     seed=17,
     dataset_digest="d",
     snapshot_digest="s",

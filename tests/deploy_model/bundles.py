@@ -91,6 +91,8 @@ def make(
         group=group,
         experiment=f"e{strength:g}",
         classes=list(classes),
+        crop_margin=0.1,
+        background="keep",
         crop_size=size,
         backbone="mean",
         onnx_sha256=sha256,

@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ from silhouette.contracts.crops import CropRow, CropsHead
 from silhouette.contracts.dataset import SPLITS, Dataset, PictureRow
 from silhouette.contracts.snapshot import SnapshotHead, SnapshotRow
 from silhouette.errors import InputError, PictureError
-from silhouette.imaging import crop_square, crop_square_mask, open_picture
+from silhouette.imaging import cut_person, open_picture
 from silhouette.progress import track
 from silhouette.store import Store, in_parallel
 
@@ -106,6 +105,7 @@ def build_dataset(
             classes=list(content.classes),
             crop_size=config.crop_size,
             crop_margin=config.crop_margin,
+            background=config.background,
             seed=seed,
             dataset_digest=content.digest(),
             snapshot_digest=snapshot_digest,
@@ -177,7 +177,6 @@ def _cut_picture(
             f"a segmented picture must open, {picture.picture_id} does no more: {error};"
             f" remove {picture.object_key} from the store and run download_pictures again"
         ) from error
-    cropped = partial(crop_square, pixels, size=config.crop_size, margin=config.crop_margin)
     return [
         CropRow(
             picture_id=picture.picture_id,
@@ -188,19 +187,30 @@ def _cut_picture(
             score=person.score,
             label=picture.label,
             split=split,
-            jpeg=_jpeg(cropped(person.box_xyxy)),
-            mask_png=_mask_png(person, config),
+            jpeg=_jpeg(crop),
+            mask_png=_png(mask),
         )
         for person in people
+        for crop, mask in [_cut_person(pixels, person, config)]
     ]
 
 
-def _mask_png(person: SnapshotRow, config: DatasetConfig) -> bytes:
+def _cut_person(pixels: Pixels, person: SnapshotRow, config: DatasetConfig) -> tuple[Pixels, Pixels]:
+    mask = contour_bytes.to_mask(contour_bytes.decode(person.contours), width=person.width, height=person.height)
+    return cut_person(
+        pixels,
+        mask,
+        person.box_xyxy,
+        size=config.crop_size,
+        margin=config.crop_margin,
+        background=config.background,
+    )
+
+
+def _png(mask: Pixels) -> bytes:
     import cv2
 
-    mask = contour_bytes.to_mask(contour_bytes.decode(person.contours), width=person.width, height=person.height)
-    cut = crop_square_mask(mask, person.box_xyxy, size=config.crop_size, margin=config.crop_margin)
-    return bytes(cv2.imencode(".png", cut)[1])
+    return bytes(cv2.imencode(".png", mask)[1])
 
 
 def _jpeg(pixels: Pixels) -> bytes:

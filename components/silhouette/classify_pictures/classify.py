@@ -112,7 +112,7 @@ def classify_pictures(
         out: Folder that gets the rows, the page and the report.
         store: Has the pictures, the snapshot and the served model's card.
         triton: The server.
-        config: `crop_margin`, and by `people` whether a label is meant for the largest person or for all.
+        config: By `people` whether a label is meant for the largest person or for all.
         dataset: Folder of a dataset; its people come from the snapshot `snapshot_digest`.
         snapshot_digest: Names the snapshot in the store.
         source: A folder of pictures instead; its people are found by `detector`.
@@ -127,7 +127,8 @@ def classify_pictures(
     started = time.monotonic()
     version = _served_version(triton, model, version)
     card = ModelCard.model_validate_json(store.get_bytes(card_key(model, version)))
-    shape, everyone = CropShape(size=card.crop_size, margin=config.crop_margin), config.people == "all"
+    shape = CropShape(size=card.crop_size, margin=card.crop_margin, background=card.background)
+    everyone = config.people == "all"
     if dataset is not None and source is None:
         work = _of_dataset(dataset, snapshot_digest, store=store, scratch=out, shape=shape, everyone=everyone)
     elif source is not None and dataset is None and detector is not None:

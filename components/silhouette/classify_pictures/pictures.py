@@ -17,7 +17,7 @@ from silhouette.contracts.contours import Contours
 from silhouette.contracts.dataset import Dataset, PictureRow, RefusedPicture
 from silhouette.contracts.snapshot import NOBODY, SnapshotHead, SnapshotRow
 from silhouette.errors import InputError, PictureError
-from silhouette.imaging import crop_square, open_picture
+from silhouette.imaging import cut_person, open_picture
 from silhouette.store import Store, in_parallel
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ class CutPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class CropShape:
-    """How people are cut out: side of the crop in pixels, margin as a fraction of the box's longer side."""
+    """How people are cut out: the arguments of `silhouette.imaging.cut_person`, as the model's card has them."""
 
     size: int
     margin: float
+    background: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +205,14 @@ def _cut(
                 score=person.score,
                 label=label if everyone or person is main else "",
                 contours=person.contours,
-                crop=crop_square(pixels, person.box_xyxy, size=shape.size, margin=shape.margin),
+                crop=cut_person(
+                    pixels,
+                    contour_bytes.to_mask(person.contours, width=width, height=height),
+                    person.box_xyxy,
+                    size=shape.size,
+                    margin=shape.margin,
+                    background=shape.background,
+                )[0],
             )
             for person in people
         ),

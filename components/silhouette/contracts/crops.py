@@ -34,6 +34,8 @@ class CropsHead(BaseModel):
     classes: list[str]
     crop_size: int
     crop_margin: float
+    background: str
+    """``keep``, or ``grey``: what is not the person is grey 127 in the crops themselves."""
     seed: int
     dataset_digest: str
     snapshot_digest: str

@@ -30,6 +30,9 @@ class ModelCard(BaseModel):
     experiment: str
     classes: list[str]
     crop_size: int
+    crop_margin: float
+    background: str
+    """How a person is cut out for this model: `silhouette.imaging.cut_person`."""
     backbone: str
     onnx_sha256: str
     opset: int

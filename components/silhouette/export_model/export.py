@@ -57,7 +57,7 @@ def export_model(*, crops: Path, training: Path, out: Path, store: Store | None 
     onnx, torchscript = out / model_bundle.ONNX_NAME, out / model_bundle.TORCHSCRIPT_NAME
     model = served.load_served(training, record)
     served.write_torchscript(model, torchscript, crop_size=record.crop_size)
-    metadata = served.describe(record, crop_margin=head.crop_margin)
+    metadata = served.describe(record, crop_margin=head.crop_margin, background=head.background)
     served.write_onnx(model, onnx, crop_size=record.crop_size, metadata=metadata)
     chosen = parity.choose_crops(crops)
     found = parity.check_parity(model, torchscript=torchscript, onnx=onnx, crops=chosen)
@@ -67,6 +67,7 @@ def export_model(*, crops: Path, training: Path, out: Path, store: Store | None 
     digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
     card = model_bundle.ModelCard(
         group=record.group, experiment=record.experiment, classes=record.classes, crop_size=record.crop_size,
+        crop_margin=head.crop_margin, background=head.background,
         backbone=record.backbone, onnx_sha256=digest, opset=served.OPSET, crops_digest=record.crops_digest,
         code_version=record.code_version, seed=record.seed, parameters=record.parameters,
         parity_torchscript=found.torchscript, parity_onnx=found.onnx, parity_crops=found.crops,

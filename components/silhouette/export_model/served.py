@@ -90,13 +90,14 @@ def write_onnx(served: ServedModel, path: Path, *, crop_size: int, metadata: dic
     onnx.save(model, path)
 
 
-def describe(record: training_contract.TrainingRecord, *, crop_margin: float) -> dict[str, str]:
+def describe(record: training_contract.TrainingRecord, *, crop_margin: float, background: str) -> dict[str, str]:
     """Return what the ONNX file says of itself, for whoever finds it alone."""
     size = record.crop_size
     return {
         "classes": json.dumps(record.classes, ensure_ascii=False),
         "input": f"{model_bundle.INPUT_NAME}: uint8 [n, {size}, {size}, 3], RGB; a square around one person,"
-        f" margin {crop_margin:g} of the longer side, outside of the picture grey 127",
+        f" margin {crop_margin:g} of the longer side, outside of the picture"
+        f" {'and of the person ' if background == 'grey' else ''}grey 127",
         "output": f"{model_bundle.OUTPUT_NAME}: float32 [n, {len(record.classes)}], rows sum to 1",
         "group": record.group,
         "experiment": record.experiment,
