@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from silhouette.contracts import training as training_contract
-from silhouette.errors import InputError
+from silhouette.errors import InputError, SilhouetteError
 from silhouette.store import Store
 from silhouette.train_classifier.train import TrainReport, train_classifier
 from tests.shapes import BACKBONE, CLASSES, recipe, write_shapes
@@ -101,6 +101,17 @@ def test_tracking_that_fails_does_not_end_the_training(
     monkeypatch.setenv("WANDB_MODE", "no such mode")
     assert train(crops, tmp_path, epochs=1).epochs == 1
     assert "left out of this run" in caplog.text
+
+
+def test_a_killed_worker_is_a_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from silhouette.train_classifier import crop_data
+
+    monkeypatch.setattr(crop_data, "_FEW_CROPS", 1)
+    monkeypatch.setattr(crop_data, "cpu_cores", lambda: 2)
+    monkeypatch.setattr(crop_data.crops_contract, "decode_jpeg", lambda _jpeg: os.kill(os.getpid(), signal.SIGKILL))
+    write_shapes(tmp_path / "crops", per_class={"train": 4, "val": 2})
+    with pytest.raises(SilhouetteError, match=r"one was ended .*lower training\.batch_size"):
+        train(tmp_path / "crops", tmp_path / "out")
 
 
 _PROGRAM = """

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import silhouette
 from silhouette.contracts import crops as crops_contract
 from silhouette.contracts import training as training_contract
+from silhouette.errors import SilhouetteError
 from silhouette.names import safe_key
 
 if TYPE_CHECKING:
@@ -113,6 +114,14 @@ def _train(
         _LOG.info("taking up the training after epoch %d of %d", done, config.epochs)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise SilhouetteError(
+            "the processes that decode crops must live as long as the training, one was ended"
+            f" ({' '.join(str(error).split())[:160]}); give it more memory (in a pod also /dev/shm) or lower"
+            f" training.batch_size ({config.batch_size}), then run again: it goes on from its last epoch"
+        ) from error
     finally:
         tracker.finish()
     training_contract.write(
