@@ -204,7 +204,8 @@ def run(pairs: Mapping[str, str], *, state_dir: Path, console: Console) -> int:
         records = execute(arguments, state_dir=state_dir, console=console)
     print_summary(records)
     reused = [record.title for record in records if record.reused]
-    console.print(f"{len(records)} steps in {time.monotonic() - started:.0f} s; reused: {', '.join(reused) or 'none'}")
+    steps = "1 step" if len(records) == 1 else f"{len(records)} steps"
+    print(f"{steps} in {time.monotonic() - started:.0f} s; reused: {', '.join(reused) or 'none'}")
     failed = [record for record in records if not record.succeeded]
     for record in failed:
         told = record.error or f"its process ended without a word; everything it printed is in {state_dir}/logs/run.log"

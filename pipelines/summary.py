@@ -83,8 +83,10 @@ def _evaluation(judged: evaluation.Evaluation, report: Path) -> list[tuple[str, 
 
 def print_summary(records: Sequence[StepRecord]) -> None:
     """Print the table, and the curl line when a model was deployed; nothing is wrapped, so paths can be copied."""
-    print()
-    for name, value in summary_rows(records):
+    rows = summary_rows(records)
+    if rows:
+        print()
+    for name, value in rows:
         print(f"{name:10}  {value}")
     steps = {record.name: record for record in records if record.succeeded}
     if "deploy-model" in steps:

@@ -233,16 +233,13 @@ def train(
     An interrupted run goes on from its last checkpoint.
     """
     with _command():
-        import torch
-
         from silhouette.contracts.crops import read_head
         from silhouette.contracts.training import experiment_name
         from silhouette.store import open_store
         from silhouette.train_classifier.train import train_classifier
 
         given = {name: value for name, value in (("epochs", epochs), ("backbone", backbone)) if value}
-        gpus = torch.cuda.device_count()
-        config = _config().for_run(training=given, gate={}, gpus=gpus).training
+        config = _config().for_run(training=given, gate={}, gpus=None).training
         folder = _folder(work, group)
         crops = _need(folder / "crops", "dataset")
         name = experiment or experiment_name(
@@ -253,7 +250,6 @@ def train(
             out=folder / "training",
             experiment=name,
             config=config,
-            device="gpu" if gpus else "cpu",
             store=open_store(),
         )
         _show(report)

@@ -115,19 +115,19 @@ class Config(_Section):
     training: TrainingConfig
     gate: GateConfig
 
-    def for_run(self, *, training: Mapping[str, Any], gate: Mapping[str, Any], gpus: int) -> Config:
-        """Return the configuration with a run's parameters in it and ``backbone: auto`` resolved.
+    def for_run(self, *, training: Mapping[str, Any], gate: Mapping[str, Any], gpus: int | None) -> Config:
+        """Return the configuration with a run's parameters in it.
 
         Args:
             training: Values for the section `training`.
             gate: Values for the section `gate`.
-            gpus: How many GPUs the training has; what `auto` stands for depends on it.
+            gpus: How many GPUs the training has, by which ``backbone: auto`` is resolved; None leaves it.
 
         Raises:
             SettingError: A value is out of its range.
         """
         content = _merge(self.model_dump(), {"training": training, "gate": gate})
-        if content["training"]["backbone"] == "auto":
+        if content["training"]["backbone"] == "auto" and gpus is not None:
             content["training"]["backbone"] = GPU_BACKBONE if gpus else CPU_BACKBONE
         return _validate(content, "the run's parameters")
 
