@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from silhouette.build_dataset.selection import Selection, area, select
+from silhouette.build_dataset.selection import Selection, select
 from silhouette.contracts import contours
 from silhouette.contracts.dataset import Dataset, PictureRow
 from silhouette.contracts.snapshot import NOBODY, SnapshotHead, SnapshotRow
@@ -47,7 +47,7 @@ def run(
 def test_the_largest_person_is_the_main_one_and_holes_do_not_count() -> None:
     one = pictures.row("one", b"1")
     people = [person(one, 0, 20), person(one, 1, 60, hole=54), person(one, 2, 40)]
-    assert [round(area(each), -2) for each in people] == [400, 500, 1500]
+    assert [round(contours.area(contours.decode(each.contours)), -2) for each in people] == [400, 500, 1500]
     assert [each.person_index for each in run([one], people).people[one.sha256]] == [2]
     assert [each.person_index for each in run([one], people[::-1], which="all").people[one.sha256]] == [0, 1, 2]
 

@@ -27,15 +27,6 @@ class Selection:
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
 
-def area(person: SnapshotRow) -> float:
-    """Return the area inside a person's contours, holes taken off, in pixels of the picture."""
-    import cv2
-
-    outline = contour_bytes.decode(person.contours)
-    signs = (1 if parent < 0 else -1 for parent in outline.parents)
-    return sum(sign * float(cv2.contourArea(ring)) for sign, ring in zip(signs, outline.rings, strict=True))
-
-
 def select(
     dataset: Dataset, head: SnapshotHead, rows: Sequence[SnapshotRow], *, people: Literal["main", "all"], least: int
 ) -> Selection:
@@ -92,7 +83,11 @@ def _chosen(persons: list[SnapshotRow], people: str) -> tuple[SnapshotRow, ...]:
         return tuple(sorted(persons, key=lambda row: row.person_index))
     if len(persons) == 1:
         return (persons[0],)
-    return (max(persons, key=lambda row: (area(row), row.score, -row.person_index)),)
+    return (max(persons, key=_rank),)
+
+
+def _rank(person: SnapshotRow) -> tuple[float, float, int]:
+    return contour_bytes.area(contour_bytes.decode(person.contours)), person.score, -person.person_index
 
 
 def _require_enough(dataset: Dataset, used: list[PictureRow], skipped: dict[str, list[str]], least: int) -> None:

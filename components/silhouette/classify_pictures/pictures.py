@@ -7,7 +7,7 @@ handed on is small (crops and a thumbnail), whatever the size of the picture.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -223,9 +223,4 @@ def _cut(
 
 def _rank(person: _Found) -> tuple[float, float, int]:
     """Order people as build_dataset does: by the area inside the contours, then by score, then the first."""
-    import cv2
-
-    signs = [1 if parent < 0 else -1 for parent in person.contours.parents]
-    rings: Callable[..., float] = cv2.contourArea
-    area = sum(sign * rings(ring) for sign, ring in zip(signs, person.contours.rings, strict=True))
-    return area, person.score, -person.index
+    return contour_bytes.area(person.contours), person.score, -person.index
