@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import fcntl
 import json
 import logging
 import os
@@ -28,12 +27,13 @@ from rich.console import Console
 
 from pipelines import compile as compiler
 from pipelines import embedded
+from pipelines.embedded.installation import locked
 from pipelines.load import load_pipeline, parameters, required_environment
 from pipelines.observe import StepRecord, observed
 from pipelines.summary import print_summary
 from samples.make import make_samples
 from silhouette.config import load_config
-from silhouette.errors import InputError, ServiceError, SettingError
+from silhouette.errors import InputError, SettingError
 from silhouette.step import step
 
 TRAINING = compiler.COMPILED / "training.yaml"
@@ -97,22 +97,9 @@ def one_run_at_a_time(state_dir: Path) -> Iterator[None]:
     """Hold the installation's run lock.
 
     Raises:
-        ServiceError: Another run holds it.
+        ServiceError: Another run holds it, or the state folder cannot be made.
     """
-    state_dir.mkdir(parents=True, exist_ok=True)
-    with (state_dir / "run.lock").open("a") as lock:
-        deadline = time.monotonic() + LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise ServiceError(
-                        f"one run at a time may use {state_dir}, another is going on; wait for its end,"
-                        " or set SILHOUETTE_STATE_DIR to a folder of its own"
-                    ) from None
-                time.sleep(0.1)
+    with locked(state_dir, file="run.lock", rule="one run at a time may use", wait_s=LOCK_WAIT_S):
         yield
 
 

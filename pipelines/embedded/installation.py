@@ -25,6 +25,7 @@ from silhouette.errors import ServiceError, SettingError
 STATE_FILE = "state.json"
 LOCK_FILE = "lock"
 LOCK_WAIT_S = 300.0
+SERVICES_RULE = "only one process at a time may start or stop the services of"
 
 
 class RecordedProcess(BaseModel):
@@ -163,22 +164,30 @@ def load_or_create(state_dir: Path) -> Installation:
 
 
 @contextmanager
-def locked(state_dir: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """Hold the installation's lock; the kernel frees it when its holder dies.
+def locked(
+    state_dir: Path, *, file: str = LOCK_FILE, rule: str = SERVICES_RULE, wait_s: float = LOCK_WAIT_S
+) -> Iterator[None]:
+    """Hold a lock of the installation; the kernel frees it when its holder dies.
+
+    Args:
+        state_dir: The state folder; made if it is not there.
+        file: The lock's name in it.
+        rule: What the lock is for, as the beginning of a message that goes on with `state_dir`.
+        wait_s: How long to wait for another holder, seconds.
 
     Raises:
         ServiceError: Somebody else held it for all of `wait_s` seconds, or the folder cannot be made.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(state_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(state_dir / file, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise ServiceError(
             f"the state folder {state_dir} must be writable: {error.strerror}; set SILHOUETTE_STATE_DIR "
             "to a folder that is"
         ) from error
     try:
-        _wait_for(descriptor, state_dir, wait_s)
+        _wait_for(descriptor, f"{rule} {state_dir}", wait_s)
         with suppress(OSError):  # who holds it is only for the message; on a full disk it goes unsaid
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
@@ -187,7 +196,7 @@ def locked(state_dir: Path, *, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int, state_dir: Path, wait_s: float) -> None:
+def _wait_for(descriptor: int, rule: str, wait_s: float) -> None:
     """Take the flock, saying once who is waited for."""
     deadline, said = time.monotonic() + wait_s, False
     while True:
@@ -198,12 +207,9 @@ def _wait_for(descriptor: int, state_dir: Path, wait_s: float) -> None:
             holder = os.pread(descriptor, 20, 0).decode() or "unknown"
             if time.monotonic() > deadline:
                 raise ServiceError(
-                    f"only one process at a time may start or stop the services of {state_dir}: process {holder} "
-                    f"has been at it for {wait_s:.0f} s; wait for it or end it, then try again"
+                    f"{rule}: process {holder} has been at it for {wait_s:.0f} s; wait for it or end it, then try again"
                 ) from None
             if not said:
-                print(
-                    f"waiting for process {holder}, which starts or stops the services of {state_dir}", file=sys.stderr
-                )
+                print(f"waiting for process {holder}: {rule}", file=sys.stderr)
                 said = True
             time.sleep(0.1)
