@@ -2,7 +2,8 @@
 
 Reads the endpoint, keys and bucket from the environment (`silhouette.settings`); reads and writes objects of
 that one bucket. A put is atomic by S3, a get to a file by a rename: half an object is never seen. Failures of
-the connection and answers 5xx are tried again by the client, a bounded number of times.
+the connection, answers 429 and 5xx and answers that break off are tried again for as long as the store's patience
+lasts: a few seconds, or what a long job asks for.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import random
 import secrets
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import IO, Any, TypeVar
+from xml.etree.ElementTree import ParseError
 
 import certifi
 import urllib3
 from minio import Minio
-from minio.error import MinioException, S3Error
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError, ResponseError
 
 from silhouette.errors import InputError, ServiceError, SettingError
 from silhouette.settings import StoreSettings, store_settings
@@ -29,16 +35,81 @@ from silhouette.settings import StoreSettings, store_settings
 INSTALLATION_KEY = "installation-id"
 OCTETS = "application/octet-stream"
 DEFAULT_WORKERS = 8  # 16 gain nothing on two cores
-_CONNECT_S, _READ_S, _RETRIES = 5.0, 60.0, 4
+PATIENCE_S = 5.0  # a restart of a proxy or a stale connection; an outage is for who asks for more
+_CONNECT_S, _READ_S = 5.0, 60.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.4, 4.0
+_BODY_ATTEMPTS = 4  # each with the whole patience
+_CONNECTIONS = 32  # kept open; more are opened when more threads ask, never waited for
+_ONE_PUT = 5 << 30  # what S3 takes in one request
 _MISSING = {"NoSuchKey", "NoSuchObject"}
-_REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
+_KEYS_REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"}
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredObject:
+    """An object as the store lists it; `etag` (without quotes) changes when its bytes do."""
+
+    key: str
+    size_bytes: int
+    etag: str
+
+
+class MissingObjectError(InputError):
+    """There is no such object."""
+
+
+class TooLargeObjectError(InputError):
+    """The object has more bytes than the caller wants to read; `size_bytes` when the server says how many."""
+
+    def __init__(self, message: str, size_bytes: int | None) -> None:
+        super().__init__(message)
+        self.size_bytes = size_bytes
+
+
+class StoreRefusedError(ServiceError):
+    """The store answered and refused; `code` is S3's own word (``AccessDenied``, ``NoSuchBucket``, ...)."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class _PreconditionFailedError(Exception):
     """The object is already there."""
+
+
+class _Patience(urllib3.Retry):
+    """Try a request again until `patience_s` have passed since its first failure, less and less often.
+
+    urllib3 counts attempts, but how long ten attempts take depends on how they fail: refused at once, or after a
+    minute of silence. Every request is tried at least twice, unless the patience is 0.
+    """
+
+    def __init__(self, *, patience_s: float, until: float | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.patience_s = patience_s
+        self.until = until
+
+    def new(self, **changes: Any) -> _Patience:
+        """Return what is left after one more failure."""
+        until = time.monotonic() + self.patience_s if self.until is None else self.until
+        return super().new(patience_s=self.patience_s, until=until, **changes)
+
+    def is_exhausted(self) -> bool:
+        """Tell whether this failure was the last."""
+        return super().is_exhausted() or (self.until is not None and time.monotonic() >= self.until)
+
+    def get_backoff_time(self) -> float:
+        """Return the next pause in seconds: none, then doubling, never all threads at once, none past the end."""
+        failures = len(self.history)
+        if failures <= 1:  # most often a connection that the server had closed
+            return 0.0
+        longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (failures - 2))
+        left = (self.until or 0.0) - time.monotonic()
+        return max(0.0, min(left, random.uniform(longest / 2, longest)))  # noqa: S311 - no secret
 
 
 class Store:
@@ -46,18 +117,30 @@ class Store:
 
     Every method raises ServiceError when the server cannot be reached or refuses; it names the endpoint, what was
     tried and the way out. Keys are full object keys without a leading slash.
+
+    Args:
+        settings: Where it is.
+        patience_s: How long a request that fails is tried again, in seconds, before it counts as failed.
     """
 
-    def __init__(self, settings: StoreSettings) -> None:
+    def __init__(self, settings: StoreSettings, *, patience_s: float = PATIENCE_S) -> None:
         self.settings = settings
+        self.patience_s = patience_s
         self.bucket = settings.bucket
         self.endpoint = settings.endpoint
         pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=_CONNECT_S, read=_READ_S),
-            maxsize=2 * DEFAULT_WORKERS,
+            maxsize=_CONNECTIONS,
             cert_reqs="CERT_REQUIRED",
             ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
-            retries=urllib3.Retry(total=_RETRIES, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+            retries=_Patience(
+                patience_s=patience_s,
+                total=None,
+                redirect=3,
+                status_forcelist=[429, 500, 502, 503, 504],
+                allowed_methods=None,  # POST, too: it begins and ends the parts of a large file
+                respect_retry_after_header=False,  # a proxy may ask for hours
+            ),
         )
         try:
             self._client = Minio(
@@ -74,6 +157,12 @@ class Store:
             ) from None
 
     # ---- the bucket
+
+    def of_bucket(self, bucket: str) -> Store:
+        """Return the store of another bucket of the same server, with the same keys and patience."""
+        if bucket == self.bucket:
+            return self
+        return Store(replace(self.settings, bucket=bucket), patience_s=self.patience_s)
 
     def ensure_bucket(self) -> None:
         """Make the bucket when it is missing, and its installation id when that is missing."""
@@ -96,10 +185,15 @@ class Store:
     def put_bytes(self, key: str, data: bytes, *, content_type: str = OCTETS) -> None:
         """Write an object, over the old one if there is one."""
         with self._speaking("write", key):
-            self._client.put_object(self.bucket, key, io.BytesIO(data), len(data), content_type=content_type)
+            self._client.put_object(
+                self.bucket, key, io.BytesIO(data), len(data), content_type=content_type, part_size=_ONE_PUT
+            )
 
     def put_if_absent(self, key: str, data: bytes, *, content_type: str = OCTETS) -> bool:
-        """Write an object unless it exists; return whether it was written. The server decides, so that one wins."""
+        """Write an object unless it exists; return whether it was written. The server decides, so that one wins.
+
+        When the answer is lost on the way and the request is sent again, the object is there and False is returned.
+        """
         headers = {"If-None-Match": "*", "Content-Type": content_type}
         try:
             with self._speaking("write", key):
@@ -116,38 +210,51 @@ class Store:
         with self._speaking("write", key, path):
             self._client.fput_object(self.bucket, key, str(path), content_type=content_type)
 
-    def get_bytes(self, key: str) -> bytes:
+    def get_bytes(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """Read an object.
 
         Raises:
-            InputError: There is no such object.
+            MissingObjectError: There is no such object.
+            TooLargeObjectError: It has more than `max_bytes`; no more than that was read.
         """
+        found = self.get_changed(key, etag="", max_bytes=max_bytes)
+        assert found is not None
+        return found[0]
+
+    def get_changed(self, key: str, *, etag: str, max_bytes: int | None = None) -> tuple[bytes, str] | None:
+        """Read an object and its ETag, or return None when it still has the one that the caller knows.
+
+        Args:
+            key: The object.
+            etag: The known ETag without quotes; empty: none is known, the object is read.
+            max_bytes: How much is read at most.
+
+        Raises:
+            MissingObjectError: There is no such object.
+            TooLargeObjectError: It has more than `max_bytes`; no more than that was read.
+        """
+        buffer = io.BytesIO()
         with self._speaking("read", key):
-            response = self._client.get_object(self.bucket, key)
             try:
-                return bytes(response.read())
-            finally:
-                response.close()
-                response.release_conn()
+                new_etag = self._read(key, buffer, max_bytes=max_bytes, etag=etag)
+            except (ServerError, InvalidResponseError) as error:
+                if etag and _status(error) == 304:
+                    return None
+                raise
+        return buffer.getvalue(), new_etag
 
     def get_file(self, key: str, path: Path) -> None:
         """Read an object into a file; `path` appears when it is complete, with its folders.
 
         Raises:
-            InputError: There is no such object.
+            MissingObjectError: There is no such object.
         """
         partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
         try:
             with self._speaking("read", key, path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                response = self._client.get_object(self.bucket, key)
-                try:
-                    with partial.open("wb") as file:
-                        for chunk in response.stream(1 << 20):
-                            file.write(chunk)
-                finally:
-                    response.close()
-                    response.release_conn()
+                with partial.open("wb") as file:
+                    self._read(key, file)
                 partial.replace(path)
         finally:
             with suppress(OSError):  # what went wrong has been said above
@@ -159,9 +266,15 @@ class Store:
 
     def size(self, key: str) -> int | None:
         """Return the object's size in bytes, or None when there is none."""
+        found = self.find(key)
+        return found.size_bytes if found else None
+
+    def find(self, key: str) -> StoredObject | None:
+        """Return an object's size and ETag without reading it, or None when there is none."""
         try:
             with self._speaking("look at", key):
-                return int(self._client.stat_object(self.bucket, key).size or 0)
+                found = self._client.stat_object(self.bucket, key)
+                return StoredObject(key=key, size_bytes=int(found.size or 0), etag=str(found.etag or "").strip('"'))
         except InputError:
             return None
 
@@ -172,14 +285,36 @@ class Store:
 
     # ---- many objects
 
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects whose keys start with `prefix`, sorted by key; a page of the listing is held at a time.
+
+        Empty objects that stand for folders (their keys end with a slash) are left out.
+        """
+        with self._speaking("list", prefix):
+            for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):
+                if not item.is_dir:
+                    yield StoredObject(key=str(item.object_name), size_bytes=int(item.size or 0), etag=item.etag or "")
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """Yield what stands between `prefix` (empty, or ending with a slash) and the next slash, sorted.
+
+        Objects right below `prefix` are passed over; they cost time, no memory.
+        """
+        with self._speaking("list", prefix):
+            for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=False):
+                if item.is_dir and item.object_name != prefix:
+                    yield str(item.object_name)[len(prefix) : -1]
+
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that start with `prefix`, sorted."""
-        return (key for key, _ in self._list(prefix))
+        return (item.key for item in self.list_objects(prefix))
 
     def tree_digest(self, prefix: str) -> str:
         """Return the SHA-256 over names, sizes and ETags of all objects below `prefix`: equal means unchanged."""
-        lines = (f"{key.removeprefix(prefix)}\0{stamp}\n" for key, stamp in self._list(prefix))
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for item in self.list_objects(prefix):
+            digest.update(f"{item.key.removeprefix(prefix)}\0{item.size_bytes} {item.etag}\n".encode())
+        return digest.hexdigest()
 
     def put_many(self, items: Iterable[tuple[str, bytes | Path]], *, workers: int = DEFAULT_WORKERS) -> int:
         """Write many objects in parallel, reading `items` only a little ahead; return how many."""
@@ -222,21 +357,48 @@ class Store:
         else:
             self.put_bytes(key, content)
 
-    def _list(self, prefix: str) -> Iterator[tuple[str, str]]:
-        with self._speaking("list", prefix):
-            for item in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):
-                if not item.is_dir:
-                    yield str(item.object_name), f"{item.size} {item.etag}"
+    def _read(self, key: str, file: IO[bytes], *, max_bytes: int | None = None, etag: str = "") -> str:
+        """Read an object into `file` and return its ETag; an answer that breaks off is asked for again."""
+        headers = {"If-None-Match": f'"{etag}"'} if etag else None
+        for left in reversed(range(_BODY_ATTEMPTS)):
+            response = self._client.get_object(self.bucket, key, request_headers=headers)
+            try:
+                self._copy(response, file, key, max_bytes)
+                return str(response.headers.get("ETag", "")).strip('"')
+            except (ProtocolError, ReadTimeoutError):
+                if not left:
+                    raise
+                file.seek(0)
+                file.truncate()
+            finally:
+                response.close()
+                response.release_conn()
+        raise AssertionError("neither read nor raised")
+
+    def _copy(self, response: Any, file: IO[bytes], key: str, max_bytes: int | None) -> None:
+        declared = str(response.headers.get("Content-Length", ""))
+        size_bytes = int(declared) if declared.isdigit() else None
+        most = float("inf") if max_bytes is None else max_bytes
+        rule = f"at most {max_bytes} bytes of {self.bucket}/{key} are read"
+        if size_bytes is not None and size_bytes > most:
+            raise TooLargeObjectError(f"{rule}, it has {size_bytes}", size_bytes)
+        read = 0
+        for chunk in response.stream(1 << 20):
+            read += len(chunk)
+            if read > most:
+                raise TooLargeObjectError(f"{rule}, the server sends more", None)
+            file.write(chunk)
 
     @contextmanager
     def _speaking(self, verb: str, key: str = "", path: Path | None = None) -> Iterator[None]:
         """Turn whatever the client raises into one line that names the endpoint, the deed and the way out."""
-        what = f"{verb} {self.bucket}/{key}" if key else f"{verb} {self.bucket}"
+        shown = key if key.isprintable() else ascii(key)
+        what = f"{verb} {self.bucket}/{shown}" if key else f"{verb} {self.bucket}"
         try:
             yield
         except S3Error as error:
             raise self._translate(error, what) from error
-        except (MinioException, urllib3.exceptions.HTTPError) as error:
+        except (MinioException, HTTPError, ParseError) as error:
             raise ServiceError(
                 f"the store at {self.endpoint} must answer, it did not when asked to {what}"
                 f" ({_cause(error)}); start it (on a laptop: `make up`) or correct SILHOUETTE_S3_ENDPOINT,"
@@ -253,26 +415,33 @@ class Store:
     def _translate(self, error: S3Error, what: str) -> Exception:
         code = error.code or "no code"
         if code in _MISSING:
-            return InputError(
+            return MissingObjectError(
                 f"the store must hold the object, asked to {what} it found none; run the step that makes it"
             )
         if code == "PreconditionFailed":
             return _PreconditionFailedError()
-        if code in _REFUSED:
+        if code in _KEYS_REFUSED:
             way_out = "correct SILHOUETTE_S3_ACCESS_KEY and SILHOUETTE_S3_SECRET_KEY"
         elif code == "NoSuchBucket":
             way_out = "run from the start (`make run`): its first step makes the bucket"
         else:
             way_out = "see the log of the server (is its disk full?), then run again"
-        return ServiceError(f"the store at {self.endpoint} refused to {what}: {code}, {error.message}; {way_out}")
+        return StoreRefusedError(
+            f"the store at {self.endpoint} refused to {what}: {code}, {error.message}; {way_out}", code
+        )
 
 
 def _cause(error: BaseException) -> str:
     reason = getattr(error, "reason", None) or error
-    return type(reason).__name__
+    return str(reason) if isinstance(reason, ResponseError) else type(reason).__name__
 
 
-def in_parallel(function: Callable[[A], B], items: Iterable[A], *, workers: int) -> Iterator[B]:
+def _status(error: MinioException) -> int | None:
+    """Return the HTTP status of an answer without S3's XML."""
+    return getattr(error, "_status_code", None) or getattr(error, "_code", None)
+
+
+def in_parallel(function: Callable[[A], B], items: Iterable[A], *, workers: int) -> Generator[B, None, None]:
     """Yield ``function(item)`` in order, computed by `workers` threads that run at most 2 x `workers` items ahead.
 
     The first exception ends the work: what has not begun is cancelled, what runs is waited for.
@@ -290,13 +459,14 @@ def in_parallel(function: Callable[[A], B], items: Iterable[A], *, workers: int)
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def open_store(settings: StoreSettings | None = None) -> Store:
+def open_store(settings: StoreSettings | None = None, *, patience_s: float = PATIENCE_S) -> Store:
     """Open the store; nothing is asked of the server yet.
 
     Args:
         settings: Where it is; None: what the environment says.
+        patience_s: How long a request that fails is tried again, in seconds; a long job gives it a minute.
 
     Raises:
         SettingError: The environment does not say where it is.
     """
-    return Store(settings or store_settings())
+    return Store(settings or store_settings(), patience_s=patience_s)
