@@ -75,6 +75,58 @@ def test_token_of_the_picture_service_is_read() -> None:
     assert settings.picture_service_settings(environ).token == "t"
 
 
+def test_token_from_a_file_loses_its_line_end() -> None:
+    environ = {"SILHOUETTE_PICTURE_SERVICE_URL": "http://127.0.0.1:1", "SILHOUETTE_PICTURE_SERVICE_TOKEN": " t\n"}
+    assert settings.picture_service_settings(environ).token == "t"
+
+
+@pytest.mark.parametrize("url", ["ftp://user:very-hidden@host", "user:very-hidden@host:80"])
+def test_password_in_a_malformed_url_is_not_in_the_message(url: str) -> None:
+    with pytest.raises(SettingError, match="PICTURE_SERVICE_URL must be http://") as caught:
+        settings.picture_service_settings({"SILHOUETTE_PICTURE_SERVICE_URL": url})
+    assert "very-hidden" not in str(caught.value)
+
+
+def allowed(value: str) -> frozenset[tuple[str, int]]:
+    environ = {"SILHOUETTE_PICTURE_SERVICE_URL": "http://127.0.0.1:1", "SILHOUETTE_ALLOWED_ADDRESSES": value}
+    return settings.picture_service_settings(environ).allowed_addresses
+
+
+def test_no_further_address_is_allowed_unless_told() -> None:
+    assert allowed("") == allowed(" , ") == frozenset()
+    assert settings.PictureServiceSettings(url="http://127.0.0.1:1").allowed_addresses == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("minio:9000", {("minio", 9000)}),
+        (" Minio.Kubeflow.svc. :9000".replace(" :", ":"), {("minio.kubeflow.svc", 9000)}),
+        ("10.0.0.7:80,\n[::1]:8080,", {("10.0.0.7", 80), ("::1", 8080)}),
+        ("[FD00:0:0::1]:1", {("fd00::1", 1)}),
+    ],
+)
+def test_allowed_addresses_are_exact_hosts_and_ports(value: str, found: set[tuple[str, int]]) -> None:
+    assert allowed(value) == found
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["minio", "minio:", "minio:x", "minio:0", "minio:65536", ":80", "http://minio:9000", "minio:9000/x", "*:80",
+     "10.0.0.0/8", "10.0.0.0/8:80", "::1:80", "[::1]", "[x]:80", "[:::]:80", "a b:80", "*.svc:80", "minio:9000;other:1",
+     "minio:-1"],
+)  # fmt: skip
+def test_malformed_allowed_address_is_named_with_the_way_out(value: str) -> None:
+    with pytest.raises(SettingError, match=r"SILHOUETTE_ALLOWED_ADDRESSES must .*, got .*; correct it"):
+        allowed(f"good:1,{value}")
+
+
+def test_password_in_an_allowed_address_is_not_in_the_message() -> None:
+    with pytest.raises(SettingError) as caught:
+        allowed("http://user:very-hidden@minio:9000")
+    assert "very-hidden" not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", ["triton:8000", "grpc://triton:8001"])
 def test_url_without_http_is_refused(value: str) -> None:
     with pytest.raises(SettingError, match=f"SILHOUETTE_TRITON_URL must be http://.*, got {re.escape(repr(value))}; "):

@@ -7,12 +7,15 @@ names are the same in both places. What a run does is not here but in its parame
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 
 from silhouette.errors import SettingError
 
 WAY_OUT = "start the embedded services with `make up`, or set it as docs/configuration.md says"
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w-]+(?:\.[\w-]+)*\.?)):(?P<port>[0-9]{1,5})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +31,15 @@ class StoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureServiceSettings:
-    """The company's picture service: base URL and bearer token."""
+    """The company's picture service: base URL and bearer token.
+
+    `allowed_addresses` are exact hosts and ports, beside the service's own, that may be at addresses which are not
+    public; every other picture from such an address is refused.
+    """
 
     url: str
     token: str = field(repr=False, default="")
+    allowed_addresses: frozenset[tuple[str, int]] = frozenset()
 
 
 def _need(environ: Mapping[str, str], name: str) -> str:
@@ -44,8 +52,14 @@ def _need(environ: Mapping[str, str], name: str) -> str:
 def _need_url(environ: Mapping[str, str], name: str) -> str:
     value = _need(environ, name)
     if not value.startswith(("http://", "https://")):
-        raise SettingError(f"{name} must be http://host:port or https://host:port, got {value!r}; {WAY_OUT}")
+        raise SettingError(
+            f"{name} must be http://host:port or https://host:port, got {_without_password(value)!r}; {WAY_OUT}"
+        )
     return value.rstrip("/")
+
+
+def _without_password(value: str) -> str:
+    return re.sub("(//|^)[^/]*@", r"\1***@", value)
 
 
 def store_settings(environ: Mapping[str, str] = os.environ) -> StoreSettings:
@@ -90,9 +104,29 @@ def picture_service_settings(environ: Mapping[str, str] = os.environ) -> Picture
     """Read where the picture service is.
 
     Raises:
-        SettingError: The URL is missing or none.
+        SettingError: The URL is missing or none, or an allowed address is malformed.
     """
     return PictureServiceSettings(
         url=_need_url(environ, "SILHOUETTE_PICTURE_SERVICE_URL"),
-        token=environ.get("SILHOUETTE_PICTURE_SERVICE_TOKEN", ""),
+        token=environ.get("SILHOUETTE_PICTURE_SERVICE_TOKEN", "").strip(),  # a file's last line end is none of it
+        allowed_addresses=_addresses(environ, "SILHOUETTE_ALLOWED_ADDRESSES"),
     )
+
+
+def _addresses(environ: Mapping[str, str], name: str) -> frozenset[tuple[str, int]]:
+    """Read ``host:port,host:port``; IPv6 in brackets."""
+    found = set()
+    for entry in filter(None, map(str.strip, environ.get(name, "").split(","))):
+        matched = _HOST_AND_PORT.fullmatch(entry)
+        port = int(matched["port"]) if matched else 0
+        if matched is None or not 1 <= port <= 65535:
+            raise SettingError(
+                f"{name} must be host:port,host:port with exact hosts (IPv6 in brackets) and ports of 1 to 65535,"
+                f" got {_without_password(entry)!r}; correct it as docs/configuration.md says"
+            )
+        try:
+            host = str(IPv6Address(matched["ipv6"])) if matched["ipv6"] else matched["host"].lower().removesuffix(".")
+        except ValueError:
+            raise SettingError(f"{name} must have IPv6 addresses in brackets, got {entry!r}; correct it") from None
+        found.add((host, port))
+    return frozenset(found)
