@@ -8,6 +8,8 @@
     ├── ParityError       the exported model does not answer as the trained one
     └── GateRefusedError  the evaluation refused the model
 
+silhouette.store has finer ones below InputError and ServiceError for what a server answers.
+
 Every message says the rule, the value and the way out:
 ``val_fraction must be between 0 and 1, got 1.5; set it in config/default.yaml``.
 """

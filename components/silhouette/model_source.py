@@ -1,67 +1,21 @@
-"""Resolve where a model is to a file on this disk: a path, an object of the store, an s3:// address.
-
-Reads the store and the local disk; writes the fetched file into a folder of the caller. When the source carries
-a SHA-256 (64 hexadecimal digits as one of its parts, as `inputs/<sha256>/<name>` does) the bytes must have it.
-"""
+"""Resolve where a model is to a file on this disk; W&B artifacts will be resolved here too."""
 
 from __future__ import annotations
 
-import hashlib
-import re
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from silhouette.errors import InputError
-from silhouette.settings import store_settings
-from silhouette.store import Store, open_store
-
-_SHA256 = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{64}(?![0-9A-Za-z])")
-_WAYS = "give a FILE, s3://bucket/key, or a key of the store"
+from silhouette.input_file import WAYS, resolve_file
+from silhouette.store import Store
 
 
 def resolve_model(source: str, *, folder: Path, store: Store) -> Path:
-    """Return a local file with the model's bytes.
-
-    Args:
-        source: FILE, ``s3://bucket/key`` (any bucket of the store's server), or a key of the store's own bucket.
-        folder: Where a fetched file goes; made when it is missing.
-        store: The store.
+    """Return a local file with the model's bytes, as `silhouette.input_file.resolve_file` does.
 
     Raises:
-        InputError: There is no such model, or its bytes are not those that its name promises.
+        InputError: There is no such model, its bytes are not those that its name promises, or it is W&B's.
         ServiceError: The store cannot be reached.
     """
-    if not source.strip():
-        raise InputError(f"the model must be named, got an empty text; {_WAYS}")
     if source.startswith("wandb:"):
-        raise InputError(f"a model cannot be taken from W&B yet, got {source}; download it and {_WAYS}")
-    local = Path(source)
-    if local.is_file():
-        return _checked(local, source)
-    if source.startswith("s3://"):
-        bucket, _, key = source.removeprefix("s3://").partition("/")
-        if not bucket or not key:
-            raise InputError(f"an address in S3 must be s3://bucket/key, got {source}; {_WAYS}")
-        holder = store if bucket == store.bucket else open_store(replace(store_settings(), bucket=bucket))
-    else:
-        holder, key = store, source
-    if source.startswith(("/", ".")) or local.is_dir() or not holder.exists(key):
-        raise InputError(
-            f"the model must exist, there is neither a file nor an object {source!r}; {_WAYS}"
-            " (a local path means nothing on a cluster: `make submit` uploads it)"
-        )
-    path = folder / PurePosixPath(key).name
-    holder.get_file(key, path)
-    return _checked(path, source)
-
-
-def _checked(path: Path, source: str) -> Path:
-    promised = _SHA256.findall(source)
-    if promised:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != promised[-1]:
-            raise InputError(
-                f"the model {source} must have the SHA-256 that its name carries, it has {found}; upload it again"
-            )
-    return path
+        raise InputError(f"a model cannot be taken from W&B yet, got {source}; download it and {WAYS}")
+    return resolve_file(source, what="the model", folder=folder, store=store)

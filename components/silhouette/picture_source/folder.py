@@ -1,33 +1,25 @@
-"""A folder of pictures of the user's own: one sub-folder per class.
+"""A folder of pictures of the user's own, laid out as `tree.py` says.
 
-    SOURCE/<class>/**                      labels are the names of the sub-folders
-    SOURCE/{train,val,test}/<class>/**     the same with splits, when nothing else stands beside them
-    SOURCE/pictures.csv or pictures.jsonl  says it in columns: file, and if wanted picture_id, label, split, pixset_id
-
-Only what is below SOURCE counts: with SOURCE=.../train a sibling ``test`` is not looked at. Hidden files and folders
-are passed over, links are followed, every file below a class counts as a picture (one that is none is refused by the
-decoder and recorded). A picture's id is its path below SOURCE.
+Reads the local disk. Links are followed, never in a circle. A picture is known by the SHA-256 of its content: a
+changed byte under the same path is noticed.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import os
-import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from silhouette.contracts.dataset import RefusedPicture
 from silhouette.errors import InputError, PictureError
-from silhouette.picture_source.listing import SourcePicture, split_of
+from silhouette.picture_source import tree
+from silhouette.picture_source.fetcher import Fetched
+from silhouette.picture_source.listing import SourcePicture
 from silhouette.store import in_parallel
 
-MANIFESTS = ("pictures.csv", "pictures.jsonl")
 _READERS = 4
-_WAY_OUT = "make one sub-folder per class and put its pictures in, e.g. SOURCE/dress/1.jpg"
 
 
 class FolderSource:
@@ -36,38 +28,50 @@ class FolderSource:
     Args:
         root: SOURCE.
 
+    Attributes:
+        where: The folder, for messages.
+        kind: What it is, in words that say no path.
+        origin: Whose names the pictures' ids are: nobody's, a picture is known by its content.
+        by_content: That is so, `SourcePicture.sha256` is always there.
+
     Raises:
         InputError: It is not a folder.
     """
 
+    kind = "a folder"
+    origin = "content"
+    by_content = True
+
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
             state = "a file" if root.exists() else "missing"
-            raise InputError(f"SOURCE must be a folder, {root} is {state}; {_WAY_OUT}")
+            raise InputError(f"SOURCE must be a folder, {root} is {state}; {tree.WAY_OUT}")
         self.root = root
         self.where = str(root)
+        self._resolved = root.resolve()
 
-    def find(self) -> tuple[list[SourcePicture], list[RefusedPicture]]:
-        """Return all pictures with their labels, and what cannot even be named or read.
+    def labels(self) -> list[str]:
+        """Return the classes when nobody else names their order: sorted.
 
         Raises:
             InputError: There are no sub-folders, or a manifest is malformed.
         """
-        manifest = next((self.root / name for name in MANIFESTS if (self.root / name).is_file()), None)
-        found = list(self._listed(manifest)) if manifest else list(self._walked())
-        pictures: list[SourcePicture] = []
-        refused: list[RefusedPicture] = []
-        for entry in in_parallel(_stamped, found, workers=_READERS):
-            (pictures if isinstance(entry, SourcePicture) else refused).append(entry)  # type: ignore[arg-type]
-        return pictures, refused
+        manifest = self._manifest()
+        if manifest:
+            return sorted({row.label for row in self._rows(manifest) if row.label})
+        return sorted({folder.label for folder in self._class_folders()})
 
-    def labels(self, pictures: list[SourcePicture]) -> list[str]:
-        """Return the classes when nobody else names their order: sorted."""
-        folders = [] if any((self.root / name).is_file() for name in MANIFESTS) else self._class_folders()
-        return sorted({label for _, label, _ in folders} | {picture.label for picture in pictures if picture.label})
+    def find(self) -> Iterator[SourcePicture | RefusedPicture]:
+        """Yield all pictures with their labels, in no particular order, and what cannot even be named or read.
 
-    def fetch(self, picture: SourcePicture, *, max_bytes: int) -> bytes:
-        """Read a picture.
+        Raises:
+            InputError: There are no sub-folders, or a manifest is malformed.
+        """
+        manifest = self._manifest()
+        yield from in_parallel(_stamped, self._listed(manifest) if manifest else self._walked(), workers=_READERS)
+
+    def fetch(self, picture: SourcePicture, *, max_bytes: int, etag: str = "") -> Fetched:  # noqa: ARG002  all have it
+        """Read a picture; a folder knows no ETags, so that `etag` says nothing to it.
 
         Raises:
             PictureError: It is larger than `max_bytes` (``too_many_bytes``) or cannot be read (``unreadable``).
@@ -76,103 +80,99 @@ class FolderSource:
         try:
             if (size := path.stat().st_size) > max_bytes:
                 raise PictureError("too_many_bytes", f"at most {max_bytes} bytes are read, the file has {size}")
-            return path.read_bytes()
+            with path.open("rb") as file:
+                data = file.read(max_bytes + 1)
         except OSError as error:
             raise PictureError("unreadable", error.strerror or str(error)) from None
+        if len(data) > max_bytes:
+            raise PictureError("too_many_bytes", f"at most {max_bytes} bytes are read, the file has more")
+        return Fetched(data=data)
 
     def close(self) -> None:
         """Nothing is held open."""
 
     # ---- inside
 
-    def _class_folders(self) -> list[tuple[Path, str, str]]:
-        """Return (folder, label, split) of every class."""
-        top = _folders(self.root)
-        splits = {folder: split_of(folder.name) for folder in top}
-        if top and all(splits.values()):
-            below = [
-                (inner, _name(inner), split or "") for folder, split in splits.items() for inner in _folders(folder)
-            ]
-            if below:
-                return below
-        return [(folder, _name(folder), "") for folder in top]
+    def _manifest(self) -> Path | None:
+        return next((self.root / name for name in tree.MANIFESTS if (self.root / name).is_file()), None)
+
+    def _class_folders(self) -> list[tree.ClassFolder]:
+        folders = tree.class_folders(_folders(self.root), lambda name: _folders(self.root / name))
+        if not folders:
+            raise tree.no_folders(self.where)
+        return folders
 
     def _walked(self) -> Iterator[SourcePicture]:
-        folders = self._class_folders()
-        if not folders:
-            raise InputError(f"SOURCE must hold one sub-folder per class, {self.root} holds none; {_WAY_OUT}")
-        for folder, label, split in folders:
-            for path in _files(folder, set()):
+        for folder in self._class_folders():
+            for path in _files(self.root / folder.path):
                 name = path.relative_to(self.root).as_posix()
-                yield SourcePicture(picture_id=name, label=label, split=split, stamp="", locator=str(path))
+                yield SourcePicture(
+                    picture_id=name, label=folder.label, split=folder.split, stamp="", locator=str(path)
+                )
+
+    def _rows(self, manifest: Path) -> Iterator[tree.ManifestRow]:
+        try:
+            with manifest.open("rb") as file:
+                yield from tree.read_manifest(file, manifest=str(manifest), where=self.where, is_below=self._is_below)
+        except OSError as error:
+            raise _unreadable(manifest, error) from None
 
     def _listed(self, manifest: Path) -> Iterator[SourcePicture]:
-        root = self.root.resolve()
-        for number, record in _records(manifest):
-            file = str(record.get("file") or "")
-            path = self.root / file
-            if not file or not path.resolve().is_relative_to(root):
-                raise InputError(
-                    f"{manifest}:{number}: file must be a path below {self.root}, got {file!r}; correct it"
-                )
-            split = split_of(str(record.get("split") or ""))
-            if split is None:
-                raise InputError(
-                    f"{manifest}:{number}: split must be train, val, test or empty, got {record['split']!r}; correct it"
-                )
-            parts = Path(file).parts
+        for row in self._rows(manifest):
             yield SourcePicture(
-                picture_id=str(record.get("picture_id") or file),
-                label=str(record.get("label") or (parts[0] if len(parts) > 1 and "label" not in record else "")),
-                pixset_id=str(record.get("pixset_id") or ""),
-                split=split,
+                picture_id=row.picture_id,
+                label=row.label,
+                pixset_id=row.pixset_id,
+                split=row.split,
                 stamp="",
-                locator=str(path),
+                locator=str(self.root / row.file),
             )
 
-
-def _name(folder: Path) -> str:
-    return unicodedata.normalize("NFC", folder.name)  # macOS stores é as two characters
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    def _is_below(self, file: str) -> bool:
+        try:
+            return (self.root / file).resolve().is_relative_to(self._resolved)
+        except (ValueError, OSError, RuntimeError):  # a NUL, a name too long, links in a circle
+            return False
 
 
-def _files(folder: Path, above: set[Path]) -> Iterator[Path]:
-    """Yield what is below, sorted, following links but never in a circle."""
-    here = folder.resolve()
-    if here in above:
-        return
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield what is in a folder and not hidden, as the disk has it: sorting would hold all of it in memory."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from (entry for entry in entries if not tree.is_hidden(entry.name))
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+
+
+def _folders(folder: Path) -> list[str]:
+    return [entry.name for entry in _entries(folder) if _is_folder(entry)]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield what is below, following links but never in a circle."""
+    waiting: list[tuple[Path, frozenset[Path]]] = [(folder, frozenset())]
+    while waiting:
+        folder, above = waiting.pop()
+        here = folder.resolve()
+        if here in above:
             continue
-        if path.is_dir():
-            yield from _files(path, above | {here})
-        else:
-            yield path
+        above |= {here}
+        for entry in _entries(folder):
+            if _is_folder(entry):
+                waiting.append((folder / entry.name, above))
+            else:
+                yield folder / entry.name
 
 
-def _records(manifest: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line number, columns) of a manifest."""
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        if manifest.suffix == ".csv":
-            table = csv.DictReader(file)
-            for row in table:
-                yield table.line_num, row
-            return
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{manifest}:{number}: every line must be JSON, {error.msg}; correct it") from None
-            if not isinstance(record, dict):
-                raise InputError(
-                    f"{manifest}:{number}: every line must be an object, got {line.strip()[:40]}; correct it"
-                )
-            yield number, record
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(f"all of SOURCE must be readable, {path} is not ({error.strerror or error}); correct its rights")
 
 
 def _stamped(picture: SourcePicture) -> SourcePicture | RefusedPicture:
@@ -195,4 +195,4 @@ def _stamped(picture: SourcePicture) -> SourcePicture | RefusedPicture:
         return RefusedPicture(
             picture_id=picture.picture_id, reason="unreadable", detail=error.strerror or type(error).__name__
         )
-    return SourcePicture(**{**vars(picture), "stamp": digest, "sha256": digest})
+    return replace(picture, stamp=digest, sha256=digest)

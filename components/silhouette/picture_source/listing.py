@@ -1,20 +1,38 @@
-"""What a source says it has of a group, before any picture is fetched.
+"""What a source says it has of a group, before any picture is fetched: kept on disk, so that a million fit.
 
-Reads nothing; `sort_out` divides what a source found into pictures to fetch and pictures refused with a reason.
+Writes a SQLite file of its caller's; `Listing.add` sorts what a source yields into pictures to fetch and pictures
+refused with a reason. Ids come back in the order of their code points, whatever order the source has.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from itertools import chain, islice
+from pathlib import Path
+from typing import TypeVar
 
 from silhouette.contracts.dataset import SPLITS, RefusedPicture
 from silhouette.errors import InputError
 
+T = TypeVar("T")
+
 _SPLIT_WORDS = {"valid": "val", "validation": "val"}
+_AT_ONCE = 1000
+_LONGEST_ID = 1500  # bytes: what PostgreSQL can index, with room for an origin
+_BAD_NAME = f"id, label and pixset must be text without NUL and lone surrogates, the id of at most {_LONGEST_ID} bytes"
+_SCHEMA = """
+    CREATE TABLE listed (
+        picture_id TEXT PRIMARY KEY, label TEXT NOT NULL, pixset_id TEXT NOT NULL, split TEXT NOT NULL,
+        stamp TEXT NOT NULL, sha256 TEXT NOT NULL, locator TEXT NOT NULL, first_label TEXT NOT NULL, twice INTEGER
+    ) WITHOUT ROWID;
+    CREATE TABLE refused (
+        picture_id TEXT PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL, label TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID;
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,27 +58,151 @@ class SourcePicture:
     locator: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A group at its source; `pictures` are sorted by id and carry labels of `classes` only."""
+    """A group, or a set of pixsets, at its source.
 
-    group: str
-    classes: tuple[str, ...]
-    pictures: tuple[SourcePicture, ...]
-    refused: tuple[RefusedPicture, ...]
-    unknown_labels: Mapping[str, int]
+    Args:
+        path: The SQLite file to make; the caller removes it. Others may keep tables of their own in it.
+        group: Any text.
+        classes: In the order of the model's outputs; none: pictures need no label.
+        found: What the source yields, in any order. Refused are a label outside `classes`, a missing label, an id
+            that is no text for a database, and one id with two different labels or splits; the same entry twice
+            (pages that shifted while they were read) counts once.
+    """
+
+    def __init__(
+        self, path: Path, *, group: str, classes: Sequence[str], found: Iterable[SourcePicture | RefusedPicture]
+    ) -> None:
+        self.group = group
+        self.classes = tuple(classes)
+        self.connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        # the file is scratch: a killed run makes a new one
+        self.connection.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_SCHEMA}")
+        for some in in_batches(found, _AT_ONCE):
+            self._add(some)
+        self._sort_out()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    def __len__(self) -> int:
+        """Return the number of pictures to fetch."""
+        number: int = self.connection.execute("SELECT count(*) FROM listed").fetchone()[0]
+        return number
+
+    def __iter__(self) -> Iterator[SourcePicture]:
+        """Yield the pictures to fetch, by id."""
+        names = ", ".join(item.name for item in fields(SourcePicture))
+        for row in self.connection.execute(f"SELECT {names} FROM listed ORDER BY picture_id"):  # noqa: S608  our names
+            picture_id, label, pixset_id, split, stamp, sha256, locator = row
+            yield SourcePicture(
+                picture_id=picture_id, label=label, pixset_id=pixset_id, split=split, stamp=stamp, sha256=sha256,
+                locator=locator,
+            )  # fmt: skip
+
+    def refused(self) -> Iterator[RefusedPicture]:
+        """Yield what cannot be used, by id."""
+        for row in self.connection.execute("SELECT picture_id, reason, detail FROM refused ORDER BY picture_id"):
+            yield RefusedPicture(picture_id=row[0], reason=row[1], detail=row[2])
+
+    def refused_count(self) -> int:
+        """Return how many pictures cannot be used."""
+        number: int = self.connection.execute("SELECT count(*) FROM refused").fetchone()[0]
+        return number
+
+    def unknown_labels(self) -> dict[str, int]:
+        """Return the number of refused pictures per label that is no class of the group."""
+        return dict(
+            self.connection.execute(
+                "SELECT label, count(*) FROM refused WHERE reason IN ('unknown_label', 'no_label')"
+                " GROUP BY label ORDER BY label"
+            )
+        )
 
     def counts(self) -> dict[str, int]:
         """Return the number of pictures per class, in class order."""
-        found = Counter(picture.label for picture in self.pictures)
-        return {name: found[name] for name in self.classes}
+        found = dict(self.connection.execute("SELECT label, count(*) FROM listed GROUP BY label"))
+        return {name: found.get(name, 0) for name in self.classes}
 
     def digest(self) -> str:
         """Return the SHA-256 of all that makes the dataset: group, classes, ids, labels, splits and contents."""
-        rows = [astuple(picture)[:-1] for picture in self.pictures]
-        refused = [(item.picture_id, item.reason) for item in self.refused]
-        content = json.dumps([self.group, self.classes, rows, refused])
-        return hashlib.sha256(content.encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps([self.group, self.classes]).encode())
+        pictures = (astuple(picture)[:-1] for picture in self)
+        refused = ((item.picture_id, item.reason) for item in self.refused())
+        for row in chain(pictures, refused):
+            digest.update(b"\n" + json.dumps(row).encode())
+        return digest.hexdigest()
+
+    # ---- inside
+
+    def _add(self, some: Sequence[SourcePicture | RefusedPicture]) -> None:
+        rows, refused = [], []
+        for item in some:
+            if isinstance(item, RefusedPicture):
+                refused.append(item)
+            elif _is_text(item):
+                rows.append((*astuple(item), item.label))
+            else:
+                name = item.picture_id.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+                refused.append(RefusedPicture(picture_id=name[:_LONGEST_ID], reason="bad_name", detail=_BAD_NAME))
+        self.connection.execute("BEGIN")
+        self.connection.executemany(
+            """
+            INSERT INTO listed VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)
+            ON CONFLICT (picture_id) DO UPDATE SET
+                twice = twice OR label <> excluded.label OR split <> excluded.split,
+                label = excluded.label, pixset_id = excluded.pixset_id, split = excluded.split,
+                stamp = excluded.stamp, sha256 = excluded.sha256, locator = excluded.locator
+            """,
+            rows,
+        )
+        self.connection.executemany(
+            "INSERT OR REPLACE INTO refused (picture_id, reason, detail) VALUES (?, ?, ?)", map(astuple, refused)
+        )
+        self.connection.execute("COMMIT")
+
+    def _sort_out(self) -> None:
+        wanted = json.dumps(self.classes)
+        self.connection.execute(
+            """
+            INSERT OR REPLACE INTO refused (picture_id, reason, detail)
+            SELECT picture_id, 'listed_twice',
+                'listed with the labels ''' || first_label || ''' and ''' || label || '''' FROM listed WHERE twice
+            """
+        )
+        if self.classes:
+            self.connection.execute(
+                """
+                INSERT INTO refused (picture_id, reason, detail, label)
+                SELECT picture_id, CASE label WHEN '' THEN 'no_label' ELSE 'unknown_label' END,
+                    '''' || label || ''' is not a class of the group', label
+                FROM listed WHERE label NOT IN (SELECT value FROM json_each(?))
+                ON CONFLICT (picture_id) DO UPDATE SET
+                    reason = excluded.reason, detail = excluded.detail, label = excluded.label
+                    WHERE reason = 'bad_name'
+                """,
+                (wanted,),
+            )
+        # the stand-in for a name that is no text may be the real name of another picture
+        self.connection.execute(
+            "DELETE FROM listed WHERE picture_id IN (SELECT picture_id FROM refused WHERE reason <> 'bad_name')"
+        )
+
+
+def _is_text(picture: SourcePicture) -> bool:
+    texts = "\n".join((picture.picture_id, picture.label, picture.pixset_id, picture.stamp, picture.locator))
+    try:
+        return b"\0" not in texts.encode() and len(picture.picture_id.encode()) <= _LONGEST_ID
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield `items` in lists of `size`, the last one shorter."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
 
 
 def split_of(word: str) -> str | None:
@@ -68,44 +210,6 @@ def split_of(word: str) -> str | None:
     plain = word.strip().lower()
     plain = _SPLIT_WORDS.get(plain, plain)
     return plain if plain in ("", *SPLITS) else None
-
-
-def sort_out(
-    group: str,
-    classes: Sequence[str],
-    found: Iterable[SourcePicture],
-    refused: Iterable[RefusedPicture] = (),
-) -> Listing:
-    """Refuse what cannot be used and sort the rest.
-
-    A label outside `classes`, a missing label and one id with two different entries are refused; the same entry
-    twice (pages that shifted while they were read) counts once.
-    """
-    entries: dict[str, SourcePicture] = {}
-    out, unknown = {item.picture_id: item for item in refused}, Counter[str]()
-    for picture in found:
-        other = entries.get(picture.picture_id)
-        if other is not None and (other.label, other.split) != (picture.label, picture.split):
-            detail = f"listed with the labels {other.label!r} and {picture.label!r}"
-            out[picture.picture_id] = RefusedPicture(
-                picture_id=picture.picture_id, reason="listed_twice", detail=detail
-            )
-        entries[picture.picture_id] = picture
-    for picture in entries.values():
-        if picture.label not in classes and picture.picture_id not in out:
-            reason = "unknown_label" if picture.label else "no_label"
-            unknown[picture.label] += 1
-            out[picture.picture_id] = RefusedPicture(
-                picture_id=picture.picture_id, reason=reason, detail=f"{picture.label!r} is not a class of the group"
-            )
-    kept = sorted((item for key, item in entries.items() if key not in out), key=lambda item: item.picture_id)
-    return Listing(
-        group=group,
-        classes=tuple(classes),
-        pictures=tuple(kept),
-        refused=tuple(sorted(out.values(), key=lambda item: item.picture_id)),
-        unknown_labels=dict(sorted(unknown.items())),
-    )
 
 
 def require_enough(group: str, counts: Mapping[str, int], minimum: int, *, where: str, refused: int = 0) -> None:

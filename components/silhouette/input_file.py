@@ -1,0 +1,64 @@
+"""Resolve where a file is that a run names to a file on this disk: a path, an object of the store, an s3:// address.
+
+Reads the store and the local disk; writes the fetched file into a folder of the caller. When the source carries
+a SHA-256 (64 hexadecimal digits as one of its parts, as `inputs/<sha256>/<name>` does) the bytes must have it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+
+from silhouette.errors import InputError
+from silhouette.store import Store
+
+_SHA256 = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{64}(?![0-9A-Za-z])")
+WAYS = "give a FILE, s3://bucket/key, or a key of the store"
+
+
+def resolve_file(source: str, *, what: str, folder: Path, store: Store) -> Path:
+    """Return a local file with the bytes.
+
+    Args:
+        source: FILE, ``s3://bucket/key`` (any bucket of the store's server), or a key of the store's own bucket.
+        what: What it is, for messages: ``the model``.
+        folder: Where a fetched file goes; made when it is missing.
+        store: The store.
+
+    Raises:
+        InputError: There is no such file, or its bytes are not those that its name promises.
+        ServiceError: The store cannot be reached.
+    """
+    if not source.strip():
+        raise InputError(f"{what} must be named, got an empty text; {WAYS}")
+    local = Path(source)
+    if local.is_file():
+        return _checked(local, source, what)
+    if source.startswith("s3://"):
+        bucket, _, key = source.removeprefix("s3://").partition("/")
+        if not bucket or not key:
+            raise InputError(f"an address in S3 must be s3://bucket/key, got {source}; {WAYS}")
+        holder = store.of_bucket(bucket)
+    else:
+        holder, key = store, source
+    if source.startswith(("/", ".")) or local.is_dir() or not holder.exists(key):
+        raise InputError(
+            f"{what} must exist, there is neither a file nor an object {source!r}; {WAYS}"
+            " (a local path means nothing on a cluster: `make submit` uploads it)"
+        )
+    path = folder / PurePosixPath(key).name
+    holder.get_file(key, path)
+    return _checked(path, source, what)
+
+
+def _checked(path: Path, source: str, what: str) -> Path:
+    promised = _SHA256.findall(source)
+    if promised:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != promised[-1]:
+            raise InputError(
+                f"{what} {source} must have the SHA-256 that its name carries, it has {found}; upload it again"
+            )
+    return path
