@@ -41,11 +41,16 @@ class GroupConfig(_Section):
 
 
 class PicturesConfig(_Section):
-    """Limits at the door."""
+    """Limits at the door, and what is done with duplicates."""
 
     max_megapixels: float = Field(gt=0)
     max_megabytes: float = Field(gt=0)
     workers: int = Field(ge=1)
+    max_unavailable: int = Field(ge=0)
+    working_side: int = Field(ge=256)
+    near_distance: int = Field(ge=0, le=8)  # beyond, a million pictures have neighbours by chance
+    conflicts: Literal["drop", "keep"]
+    near_conflicts: Literal["drop", "keep"]
 
 
 class SegmentationConfig(_Section):

@@ -15,6 +15,7 @@ import math
 import struct
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -46,6 +47,7 @@ EXTENSIONS = {
     "TIFF": "tif",
     "GIF": "gif",
 }
+_SLOW_FORMATS = {"HEIF", "AVIF"}  # they take ten times as long to decode as a JPEG of their size
 _MOVING = {"GIF", "PNG", "WEBP", "AVIF"}
 _MAGIC = {
     b"\xff\xd8\xff": "JPEG",
@@ -96,11 +98,40 @@ def open_picture(
         PictureError: With the reason ``empty``, ``unsupported``, ``animated``, ``too_large``, ``truncated`` or
             ``corrupt``.
     """
+    return _open(data, max_megapixels, lambda _kind, _width, _height: longest_side)
+
+
+def check_picture(data: bytes, *, max_megapixels: float, working_side: int, probe_side: int) -> Picture:
+    """Open a picture at the door: all of its bytes are read, and no more pixels made than are wanted.
+
+    Args:
+        data: The file's bytes.
+        max_megapixels: As in `open_picture`.
+        working_side: A picture that deserves a working copy comes back with at most this longest side.
+        probe_side: Any other comes back shrunk to this; reading a JPEG at an eighth still reads all of it.
+
+    Raises:
+        PictureError: As in `open_picture`.
+    """
+
+    def side_of(kind: str, width: int, height: int) -> int:
+        return working_side if deserves_working_copy(kind, width, height, working_side) else probe_side
+
+    return _open(data, max_megapixels, side_of)
+
+
+def deserves_working_copy(kind: str, width: int, height: int, working_side: int) -> bool:
+    """Tell whether later steps had better read a smaller JPEG: the picture is larger, or slow to decode."""
+    return max(width, height) > working_side or kind in _SLOW_FORMATS
+
+
+def _open(data: bytes, max_megapixels: float, side_of: Callable[[str, int, int], int | None]) -> Picture:
     kind = _kind(data)
     try:
         header = _read_header(data, kind)
         width, height = header.size
         _check_header(header, kind, max_megapixels)
+        longest_side = side_of(kind, width, height)
         with _ONE_GIANT if width * height > _GIANT_PIXELS else nullcontext():
             pixels = _decode_jpeg(data, header, longest_side) if kind == "JPEG" else None
             if pixels is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -69,7 +70,16 @@ def test_bytes_that_the_source_put_into_two_splits_stay_where_they_judge() -> No
     other = [pictures.row(f"{split} other", b"other", split=split) for split in ("train", "val")]
     found = run([*copies, *other], [person(copies[0], 0, 9), person(other[0], 0, 9)])
     assert [row.picture_id for row in found.pictures] == ["test 2", "val other"]
-    assert found.skipped == {"same_bytes_in_other_split": ["train 0", "train other", "val 1"]}
+    assert found.skipped == {"duplicate_in_other_split": ["train 0", "train other", "val 1"]}
+
+
+def test_a_picture_that_looks_like_one_of_test_is_not_trained_on() -> None:
+    alike = [
+        replace(pictures.row(f"{split} 0", split.encode(), split=split), near_group="g") for split in ("train", "test")
+    ]
+    found = run(alike, [person(row, 0, 9) for row in alike])
+    assert [row.picture_id for row in found.pictures] == ["test 0"]
+    assert found.skipped == {"duplicate_in_other_split": ["train 0"]}
 
 
 def test_a_class_with_too_few_usable_pictures_is_refused_with_the_reasons() -> None:

@@ -15,11 +15,13 @@ from silhouette.contracts.dataset import SPLITS, PictureRow
 from silhouette.errors import InputError
 
 
-def row(name: str, *, label: str = "a", content: str = "", pixset_id: str = "", split: str = "") -> PictureRow:
+def row(
+    name: str, *, label: str = "a", content: str = "", pixset_id: str = "", split: str = "", near_group: str = ""
+) -> PictureRow:
     sha256 = hashlib.sha256((content or name).encode()).hexdigest()
     return PictureRow(
         picture_id=name, object_key=f"pictures/{sha256}", sha256=sha256, width=1, height=1,
-        label=label, pixset_id=pixset_id, split=split,
+        label=label, pixset_id=pixset_id, split=split, near_group=near_group,
     )  # fmt: skip
 
 
@@ -37,7 +39,9 @@ def pictures(draw: st.DrawFn) -> list[PictureRow]:
         for _ in range(draw(st.integers(1, 6))):
             name = f"p{len(rows)}"
             content = draw(st.sampled_from([name] * 9 + ["twin 1"]))
-            rows.append(row(name, label=draw(st.sampled_from(labels)), content=content, pixset_id=pixset))
+            alike = draw(st.sampled_from([""] * 9 + ["look 1", "look 2"]))
+            label = draw(st.sampled_from(labels))
+            rows.append(row(name, label=label, content=content, pixset_id=pixset, near_group=alike))
     return rows
 
 
@@ -51,10 +55,10 @@ def assign_or_skip(rows: list[PictureRow], seed: int = 17) -> dict[str, str]:
 
 @settings(deadline=None)
 @given(pictures(), st.integers(0, 1000))
-def test_no_shoot_and_no_bytes_straddle(rows: list[PictureRow], seed: int) -> None:
+def test_no_shoot_no_bytes_and_no_looks_straddle(rows: list[PictureRow], seed: int) -> None:
     splits = assign_or_skip(rows, seed)
     assert set(splits) == {item.picture_id for item in rows}
-    for key in ("pixset_id", "sha256"):
+    for key in ("pixset_id", "sha256", "near_group"):
         where: dict[str, set[str]] = {}
         for item in rows:
             if getattr(item, key):

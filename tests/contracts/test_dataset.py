@@ -116,8 +116,8 @@ WRONG_ROWS: dict[str, tuple[Callable[[list[list[str]]], Any], str]] = {
     "unknown split": (lambda table: table[1].__setitem__(7, "dev"), ":2: split must be one of .* or empty, got 'dev'"),
     "width no number": (lambda table: table[1].__setitem__(3, "wide"), ":2: width and height must be .*'wide', '480'"),
     "height empty": (lambda table: table[1].__setitem__(4, ""), ":2: width and height must be whole numbers, got"),
-    "cell too few": (lambda table: table[2].pop(), ":3: a row must have 8 cells, got 7"),
-    "cell too many": (lambda table: table[2].append("x"), ":3: a row must have 8 cells, got 9"),
+    "cell too few": (lambda table: table[2].pop(), ":3: a row must have 12 cells, got 11"),
+    "cell too many": (lambda table: table[2].append("x"), ":3: a row must have 12 cells, got 13"),
     "column missing": (lambda table: [row.pop(1) for row in table], "must have the columns picture_id,object_key,"),
     "columns exchanged": (lambda table: table[0].reverse(), "must have the columns .* got"),
 }

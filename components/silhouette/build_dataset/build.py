@@ -26,9 +26,10 @@ from silhouette.contracts.crops import CropRow, CropsHead
 from silhouette.contracts.dataset import SPLITS, Dataset, PictureRow
 from silhouette.contracts.snapshot import SnapshotHead, SnapshotRow
 from silhouette.errors import InputError, PictureError
-from silhouette.imaging import cut_person, open_picture
+from silhouette.imaging import cut_person
 from silhouette.progress import track
 from silhouette.store import Store, in_parallel
+from silhouette.working_copy import WorkingPicture, least_scale_for, read_picture
 
 if TYPE_CHECKING:
     from silhouette.imaging import Pixels
@@ -170,8 +171,9 @@ def _cut_all(selection: Selection, splits: dict[str, str], *, store: Store, conf
 def _cut_picture(
     picture: PictureRow, people: tuple[SnapshotRow, ...], *, split: str, store: Store, config: DatasetConfig
 ) -> list[CropRow]:
+    wanted = least_scale_for((person.box_xyxy for person in people), size=config.crop_size, margin=config.crop_margin)
     try:
-        pixels = open_picture(store.get_bytes(picture.object_key)).pixels
+        opened = read_picture(store, picture, least_scale=wanted)
     except PictureError as error:
         raise InputError(
             f"a segmented picture must open, {picture.picture_id} does no more: {error};"
@@ -191,16 +193,17 @@ def _cut_picture(
             mask_png=_png(mask),
         )
         for person in people
-        for crop, mask in [_cut_person(pixels, person, config)]
+        for crop, mask in [_cut_person(opened, person, config)]
     ]
 
 
-def _cut_person(pixels: Pixels, person: SnapshotRow, config: DatasetConfig) -> tuple[Pixels, Pixels]:
-    mask = contour_bytes.to_mask(contour_bytes.decode(person.contours), width=person.width, height=person.height)
+def _cut_person(picture: WorkingPicture, person: SnapshotRow, config: DatasetConfig) -> tuple[Pixels, Pixels]:
+    contours, box_xyxy = picture.to_pixels(contour_bytes.decode(person.contours), person.box_xyxy)
+    height, width = picture.pixels.shape[:2]
     return cut_person(
-        pixels,
-        mask,
-        person.box_xyxy,
+        picture.pixels,
+        contour_bytes.to_mask(contours, width=width, height=height),
+        box_xyxy,
         size=config.crop_size,
         margin=config.crop_margin,
         background=config.background,

@@ -15,7 +15,7 @@ from silhouette.contracts.snapshot import NOBODY, SnapshotHead, SnapshotRow
 from silhouette.errors import InputError
 
 BADLISTED, REJECTED, NO_PERSON = "badlisted", "rejected", "no_person"
-NOT_SEGMENTED, IN_OTHER_SPLIT = "not_segmented", "same_bytes_in_other_split"
+NOT_SEGMENTED, IN_OTHER_SPLIT = "not_segmented", "duplicate_in_other_split"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +45,8 @@ def select(
     found: dict[str, list[SnapshotRow]] = {}
     for row in rows:
         found.setdefault(row.sha256, []).append(row)
-    test_sha256s = {row.sha256 for row in dataset.rows if row.split == "test"}
-    val_sha256s = {row.sha256 for row in dataset.rows if row.split == "val"} - test_sha256s
+    test = {_looks(row) for row in dataset.rows if row.split == "test"}
+    val = {_looks(row) for row in dataset.rows if row.split == "val"} - test
     badlisted, rejected = set(head.badlisted), set(head.rejected)
     used: list[PictureRow] = []
     skipped: dict[str, list[str]] = {}
@@ -60,7 +60,7 @@ def select(
             reason = NOT_SEGMENTED
         elif persons[0].person_index == NOBODY:
             reason = NO_PERSON
-        elif _judged_elsewhere(picture, test_sha256s, val_sha256s):
+        elif _judged_elsewhere(picture, test, val):
             reason = IN_OTHER_SPLIT
         else:
             used.append(picture)
@@ -71,11 +71,16 @@ def select(
     return Selection(pictures=tuple(used), people=chosen, skipped=dict(sorted(skipped.items())))
 
 
-def _judged_elsewhere(picture: PictureRow, test_sha256s: set[str], val_sha256s: set[str]) -> bool:
-    """Tell whether the source put the same bytes into a split that judges this one: there they stay."""
+def _looks(picture: PictureRow) -> str:
+    """Return what a picture shares with its duplicates and with those that look like it."""
+    return picture.near_group or picture.sha256
+
+
+def _judged_elsewhere(picture: PictureRow, test: set[str], val: set[str]) -> bool:
+    """Tell whether the source put a duplicate into a split that judges this one: there it stays."""
     if picture.split == "train":
-        return picture.sha256 in test_sha256s or picture.sha256 in val_sha256s
-    return picture.split == "val" and picture.sha256 in test_sha256s
+        return _looks(picture) in test or _looks(picture) in val
+    return picture.split == "val" and _looks(picture) in test
 
 
 def _chosen(persons: list[SnapshotRow], people: str) -> tuple[SnapshotRow, ...]:

@@ -1,9 +1,10 @@
 """Divide pictures into train, val and test.
 
-A source's own splits are honoured. Else whole groups are dealt out: pictures of one shoot (pixset) and pictures
-with the same bytes form a group and never straddle. Groups go, the largest first, where they bring the classes
-closest to the wanted fractions; equal ones in an order drawn by the seed. The result depends on the pictures, the
-fractions and the seed, never on the order of rows. (scikit-learn's StratifiedGroupKFold cuts equal folds only:
+A source's own splits are honoured. Else whole groups are dealt out: pictures of one shoot (pixset), pictures with
+the same bytes and pictures that look alike (`near_group`) form a group and never straddle. Groups go, the largest
+first, where they bring the classes closest to the wanted fractions; equal ones in an order drawn by the seed. The
+result depends on the pictures, the fractions and the seed, never on the order of rows.
+(scikit-learn's StratifiedGroupKFold cuts equal folds only:
 fractions of 0.15 would need 20 of them and a shuffle that depends on the order of rows.)
 """
 
@@ -86,7 +87,7 @@ def _require_every_class(pictures: Sequence[PictureRow], splits: Mapping[str, st
 
 
 def _groups(pictures: Sequence[PictureRow], seed: int) -> list[_Group]:
-    """Join pictures that share bytes or a shoot, transitively; return the groups in the order of dealing."""
+    """Join pictures that share bytes, a shoot or looks, transitively; return the groups in the order of dealing."""
     leader: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -96,9 +97,10 @@ def _groups(pictures: Sequence[PictureRow], seed: int) -> list[_Group]:
         return name
 
     for row in pictures:
-        if row.pixset_id:
-            first, second = sorted((find("sha256 " + row.sha256), find("pixset " + row.pixset_id)))
-            leader[second] = first
+        for kind, name in (("pixset", row.pixset_id), ("near", row.near_group)):
+            if name:
+                first, second = sorted((find("sha256 " + row.sha256), find(f"{kind} {name}")))
+                leader[second] = first
     members: dict[str, list[PictureRow]] = {}
     for row in pictures:
         members.setdefault(find("sha256 " + row.sha256), []).append(row)

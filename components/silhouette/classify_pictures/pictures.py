@@ -19,6 +19,7 @@ from silhouette.contracts.snapshot import NOBODY, SnapshotHead, SnapshotRow
 from silhouette.errors import InputError, PictureError
 from silhouette.imaging import cut_person, open_picture
 from silhouette.store import Store, in_parallel
+from silhouette.working_copy import WorkingPicture, least_scale_for, read_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,13 +110,14 @@ def of_dataset(
             found.append(_Found(index=row.person_index, box_xyxy=row.box_xyxy, score=row.score, contours=outline))
 
     def cut(picture: PictureRow) -> CutPicture | RefusedPicture:
-        data = store.get_bytes(picture.object_key)
+        found = people[picture.sha256]
+        wanted = least_scale_for((person.box_xyxy for person in found), size=shape.size, margin=shape.margin)
         try:
-            pixels = open_picture(data).pixels
+            opened = read_picture(store, picture, least_scale=wanted)
         except PictureError as error:
             return RefusedPicture(picture_id=picture.picture_id, reason=error.reason, detail=error.detail)
         return _cut(
-            pixels, people[picture.sha256], picture_id=picture.picture_id, object_key=picture.object_key,
+            opened, found, picture_id=picture.picture_id, object_key=picture.object_key,
             label=picture.label, shape=shape, everyone=everyone,
         )  # fmt: skip
 
@@ -151,10 +153,11 @@ def of_folder(
         everyone: Whether the label is meant for every person, or for the largest one.
     """
 
-    def read(path: Path) -> Pixels | RefusedPicture:
+    def read(path: Path) -> WorkingPicture | RefusedPicture:
         picture_id = path.relative_to(source).as_posix()
         try:
-            return open_picture(path.read_bytes()).pixels
+            opened = open_picture(path.read_bytes())
+            return WorkingPicture(pixels=opened.pixels, width=opened.width, height=opened.height)
         except PictureError as error:
             return RefusedPicture(picture_id=picture_id, reason=error.reason, detail=error.detail)
         except OSError as error:
@@ -162,24 +165,24 @@ def of_folder(
 
     opened = zip(files, in_parallel(read, files, workers=2), strict=True)
     while part := list(itertools.islice(opened, _DETECTED_AT_ONCE)):
-        readable = [pixels for _, pixels in part if not isinstance(pixels, RefusedPicture)]
+        readable = [picture.pixels for _, picture in part if not isinstance(picture, RefusedPicture)]
         detected = iter(detector.detect(readable))
-        for path, pixels in part:
-            if isinstance(pixels, RefusedPicture):
-                yield pixels
+        for path, picture in part:
+            if isinstance(picture, RefusedPicture):
+                yield picture
                 continue
             people = [
                 _Found(index=index, box_xyxy=person.box_xyxy, score=person.score, contours=person.contours)
                 for index, person in enumerate(next(detected))
             ]
             yield _cut(
-                pixels, people, picture_id=path.relative_to(source).as_posix(), object_key="",
+                picture, people, picture_id=path.relative_to(source).as_posix(), object_key="",
                 label=path.parent.name if path.parent.name in classes else "", shape=shape, everyone=everyone,
             )  # fmt: skip
 
 
 def _cut(
-    pixels: Pixels,
+    picture: WorkingPicture,
     people: Sequence[_Found],
     *,
     picture_id: str,
@@ -190,9 +193,8 @@ def _cut(
 ) -> CutPicture:
     import cv2
 
-    height, width = pixels.shape[:2]
-    scale = min(1.0, THUMBNAIL_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    scale = min(1.0, THUMBNAIL_SIDE / max(picture.height, picture.width))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     main = max(people, key=_rank, default=None)
     return CutPicture(
         picture_id=picture_id,
@@ -205,20 +207,23 @@ def _cut(
                 score=person.score,
                 label=label if everyone or person is main else "",
                 contours=person.contours,
-                crop=cut_person(
-                    pixels,
-                    contour_bytes.to_mask(person.contours, width=width, height=height),
-                    person.box_xyxy,
-                    size=shape.size,
-                    margin=shape.margin,
-                    background=shape.background,
-                )[0],
+                crop=_crop(picture, person, shape),
             )
             for person in people
         ),
-        thumbnail=cv2.resize(pixels, size, interpolation=cv2.INTER_AREA),
+        thumbnail=cv2.resize(picture.pixels, size, interpolation=cv2.INTER_AREA),
         scale=scale,
     )
+
+
+def _crop(picture: WorkingPicture, person: _Found, shape: CropShape) -> Pixels:
+    contours, box_xyxy = picture.to_pixels(person.contours, person.box_xyxy)
+    height, width = picture.pixels.shape[:2]
+    mask = contour_bytes.to_mask(contours, width=width, height=height)
+    crop, _ = cut_person(
+        picture.pixels, mask, box_xyxy, size=shape.size, margin=shape.margin, background=shape.background
+    )
+    return crop
 
 
 def _rank(person: _Found) -> tuple[float, float, int]:

@@ -1,7 +1,8 @@
 """The pictures and labels of a group: what `download_pictures` writes and every later step reads.
 
-A folder with two files: `dataset.csv`, one row a picture, and `dataset.json`, the group, its classes in order
-and what was refused. Pixels are never here; `object_key` says where in the store the bytes are.
+A folder with three files: `dataset.csv`, one row a picture; `quarantine.csv`, one row for each that did not come in,
+with its reason; `dataset.json`, the group, its classes in order, counts and digest. Pixels are never here;
+`object_key` says where in the store the bytes are. Without classes it is a set of unlabelled pictures (of pixsets).
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import csv
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from silhouette.contracts import table
 from silhouette.errors import InputError
 
 CSV_NAME = "dataset.csv"
+QUARANTINE_NAME = "quarantine.csv"
 JSON_NAME = "dataset.json"
+QUALITY_NAME = "quality.html"  # a page for people beside them
 SPLITS = ("train", "val", "test")
+_NUMBERS = ("width", "height", "working_width", "working_height")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +37,14 @@ class PictureRow:
         sha256: Of the bytes, lower-case hexadecimal.
         width: Of the upright picture, pixels.
         height: Of the upright picture, pixels.
-        label: One of the group's classes.
+        label: One of the group's classes; empty in a set without classes.
         pixset_id: The shoot it belongs to, or empty.
         split: ``train``, ``val`` or ``test`` when the source brought it, else empty.
+        near_group: Equal for pictures that are duplicates or look alike; empty when none was found.
+        working_key: Where the working copy is, an upright RGB JPEG smaller than the original; empty when there is
+            none, and the original is worked with.
+        working_width: Of the working copy, pixels; 0 without one.
+        working_height: Of the working copy, pixels; 0 without one.
     """
 
     picture_id: str
@@ -46,6 +55,10 @@ class PictureRow:
     label: str
     pixset_id: str = ""
     split: str = ""
+    near_group: str = ""
+    working_key: str = ""
+    working_width: int = 0
+    working_height: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +81,10 @@ class Dataset:
 
     def digest(self) -> str:
         """Return the SHA-256 of group, classes and rows; it says exactly what the dataset contains."""
-        content = json.dumps(
-            [self.group, self.classes, [list(asdict(row).values()) for row in self.rows]], ensure_ascii=False
-        )
-        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+        digest = _Digest(self.group, self.classes)
+        for row in self.rows:
+            digest.add(row)
+        return digest.hexdigest()
 
     def counts(self) -> dict[str, int]:
         """Return the number of pictures per class, in class order."""
@@ -79,19 +92,91 @@ class Dataset:
         return {name: found[name] for name in self.classes}
 
 
-def write(folder: Path, dataset: Dataset) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DatasetHead:
+    """What `dataset.json` says.
+
+    Attributes:
+        group: Raw.
+        classes: In the order of the model's outputs.
+        digest: Of `Dataset.digest`.
+        pictures: Rows of `dataset.csv`.
+        counts: Of them per class, in class order.
+        refused: Pictures that did not come in, by reason.
+    """
+
+    group: str
+    classes: list[str]
+    digest: str
+    pictures: int
+    counts: dict[str, int]
+    refused: dict[str, int]
+
+
+class _Digest:
+    def __init__(self, group: str, classes: Sequence[str]) -> None:
+        self._sha256 = hashlib.sha256()
+        self._line([group, list(classes)])
+
+    def add(self, row: PictureRow) -> None:
+        self._line(astuple(row))
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()
+
+    def _line(self, content: Any) -> None:
+        self._sha256.update(json.dumps(content).encode() + b"\n")
+
+
+def write(folder: Path, dataset: Dataset) -> DatasetHead:
     """Write `dataset` into `folder`, which is made when it is missing."""
+    return write_rows(folder, group=dataset.group, classes=dataset.classes, rows=dataset.rows, refused=dataset.refused)
+
+
+def write_rows(
+    folder: Path,
+    *,
+    group: str,
+    classes: Sequence[str],
+    rows: Iterable[PictureRow],
+    refused: Iterable[RefusedPicture],
+) -> DatasetHead:
+    """Write a dataset row by row, so that it never has to fit into memory.
+
+    Args:
+        folder: Made when it is missing.
+        group: Any text.
+        classes: In the order of the model's outputs.
+        rows: Sorted by `picture_id`.
+        refused: Sorted by `picture_id`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    names = [item.name for item in fields(PictureRow)]
-    table.write(folder / CSV_NAME, names, (asdict(row) for row in dataset.rows))
-    head = {
-        "group": dataset.group,
-        "classes": list(dataset.classes),
-        "digest": dataset.digest(),
-        "counts": dataset.counts(),
-        "refused": [asdict(item) for item in dataset.refused],
-    }
-    (folder / JSON_NAME).write_text(json.dumps(head, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / JSON_NAME).unlink(missing_ok=True)  # written last: without it nobody takes half a table for a dataset
+    digest, counts, reasons = _Digest(group, classes), Counter[str](), Counter[str]()
+
+    def written() -> Iterator[dict[str, Any]]:
+        for row in rows:
+            digest.add(row)
+            counts[row.label] += 1
+            yield vars(row)
+
+    def left_out() -> Iterator[dict[str, Any]]:
+        for item in refused:
+            reasons[item.reason] += 1
+            yield vars(item)
+
+    table.write(folder / CSV_NAME, [item.name for item in fields(PictureRow)], written())
+    table.write(folder / QUARANTINE_NAME, [item.name for item in fields(RefusedPicture)], left_out())
+    head = DatasetHead(
+        group=group,
+        classes=list(classes),
+        digest=digest.hexdigest(),
+        pictures=counts.total(),
+        counts={name: counts[name] for name in classes},
+        refused=dict(sorted(reasons.items())),
+    )
+    (folder / JSON_NAME).write_text(json.dumps(asdict(head), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return head
 
 
 def read(folder: Path) -> Dataset:
@@ -102,9 +187,11 @@ def read(folder: Path) -> Dataset:
     """
     head = _read_head(folder / JSON_NAME)
     classes = tuple(head["classes"])
-    refused = tuple(RefusedPicture(**item) for item in head["refused"])
     return Dataset(
-        group=head["group"], classes=classes, rows=tuple(_read_rows(folder / CSV_NAME, classes)), refused=refused
+        group=head["group"],
+        classes=classes,
+        rows=tuple(read_rows(folder / CSV_NAME, classes)),
+        refused=tuple(read_refused(folder / QUARANTINE_NAME)),
     )
 
 
@@ -118,30 +205,54 @@ def _read_head(path: Path) -> dict[str, Any]:
     return head
 
 
-def _read_rows(path: Path, classes: tuple[str, ...]) -> Iterator[PictureRow]:
-    names = [item.name for item in fields(PictureRow)]
+def read_refused(path: Path) -> Iterator[RefusedPicture]:
+    """Yield the rows of a `quarantine.csv`.
+
+    Raises:
+        InputError: It is missing or malformed.
+    """
+    for record, _ in _records(path, RefusedPicture):
+        yield RefusedPicture(**record)
+
+
+def read_rows(path: Path, classes: Sequence[str]) -> Iterator[PictureRow]:
+    """Yield the rows of a `dataset.csv`.
+
+    Raises:
+        InputError: It is missing or malformed (line and value are named).
+    """
+    for record, where in _records(path, PictureRow):
+        yield _read_row(record, classes, where=where)
+
+
+def _records(path: Path, kind: type) -> Iterator[tuple[dict[str, Any], str]]:
+    names = [item.name for item in fields(kind)]
     if not path.is_file():
         raise InputError(f"a dataset must have {path}, it does not exist; run download_pictures again")
     with path.open(newline="", encoding="utf-8") as file:
         records = csv.DictReader(file, strict=True)
         if records.fieldnames != names:
-            raise InputError(f"{path} must have the columns {','.join(names)}, got {records.fieldnames}")
+            raise InputError(
+                f"{path} must have the columns {','.join(names)}, got {records.fieldnames}; run download_pictures again"
+            )
         for record in records:
-            yield _read_row(record, classes, where=f"{path}:{records.line_num}")
+            where = f"{path}:{records.line_num}"
+            if None in record or None in record.values():
+                extra: Any = record.get(None) or []  # csv's key of what is too much
+                cells = sum(isinstance(cell, str) for cell in record.values()) + len(extra)
+                raise InputError(f"{where}: a row must have {len(names)} cells, got {cells}")
+            yield record, where
 
 
-def _read_row(record: dict[str, Any], classes: tuple[str, ...], *, where: str) -> PictureRow:
-    if None in record or None in record.values():
-        cells = [cell for cell in record.values() if isinstance(cell, str)] + record.get(None, [])  # type: ignore[call-overload]
-        raise InputError(f"{where}: a row must have {len(fields(PictureRow))} cells, got {len(cells)}")
-    if record["label"] not in classes:
+def _read_row(record: dict[str, Any], classes: Sequence[str], *, where: str) -> PictureRow:
+    if record["label"] not in (classes or ("",)):
         raise InputError(f"{where}: label must be one of {list(classes)}, got {record['label']!r}")
     if record["split"] not in ("", *SPLITS):
         raise InputError(f"{where}: split must be one of {list(SPLITS)} or empty, got {record['split']!r}")
     try:
-        size = {name: int(record[name]) for name in ("width", "height")}
+        size = {name: int(record[name]) for name in _NUMBERS}
     except ValueError:
         raise InputError(
-            f"{where}: width and height must be whole numbers, got {record['width']!r}, {record['height']!r}"
+            f"{where}: width and height must be whole numbers, got {', '.join(repr(record[name]) for name in _NUMBERS)}"
         ) from None
     return PictureRow(**{**record, **size})

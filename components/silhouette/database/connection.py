@@ -46,9 +46,23 @@ def guarded(connection: psycopg.Connection) -> Iterator[None]:
     Raises:
         ServiceError: PostgreSQL went away or cannot write.
     """
-    where = f"{connection.info.host}:{connection.info.port}/{connection.info.dbname}" if not connection.closed else "?"
-    with service_errors(where), connection.transaction():
+    with service_errors(_server(connection)), connection.transaction():
         yield
+
+
+@contextmanager
+def guarded_statement(connection: psycopg.Connection) -> Iterator[None]:
+    """Do the block's one statement without a transaction around it, so that threads may share the connection.
+
+    Raises:
+        ServiceError: PostgreSQL went away or cannot write.
+    """
+    with service_errors(_server(connection)):
+        yield
+
+
+def _server(connection: psycopg.Connection) -> str:
+    return f"{connection.info.host}:{connection.info.port}/{connection.info.dbname}" if not connection.closed else "?"
 
 
 def connect(dsn: str | None = None) -> psycopg.Connection:

@@ -13,7 +13,7 @@ import psycopg
 
 from silhouette.errors import ServiceError
 
-HEAD = "0001"
+HEAD = "0002"
 LOCK_ID = 7_232_614_112_051  # any constant; the process that migrates holds this advisory lock
 _ONE_THREAD = threading.Lock()  # alembic's context is global to the process
 

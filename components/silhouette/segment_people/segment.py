@@ -26,10 +26,10 @@ from silhouette.database.people import PersonRow
 from silhouette.database.segmentations import Segmentation
 from silhouette.detector import DetectedPerson, Detector, load_detector, model_digest_of
 from silhouette.errors import PictureError
-from silhouette.imaging import Picture, open_picture
 from silhouette.model_source import resolve_model
 from silhouette.progress import track
 from silhouette.store import Store, in_parallel
+from silhouette.working_copy import WorkingPicture, read_picture
 
 if TYPE_CHECKING:
     import psycopg
@@ -124,10 +124,9 @@ def segment_people(
 def _segment(
     rows: list[PictureRow], tally: _Tally, *, store: Store, connection: psycopg.Connection, detector: Detector
 ) -> None:
-    def read(row: PictureRow) -> tuple[PictureRow, Picture | PictureError]:
-        data = store.get_bytes(row.object_key)
+    def read(row: PictureRow) -> tuple[PictureRow, WorkingPicture | PictureError]:
         try:
-            return row, open_picture(data)
+            return row, read_picture(store, row)
         except PictureError as error:
             return row, error
 
@@ -143,9 +142,9 @@ def _segment(
 
 
 def _detect(
-    chunk: list[tuple[PictureRow, Picture | PictureError]], detector: Detector, tally: _Tally
+    chunk: list[tuple[PictureRow, WorkingPicture | PictureError]], detector: Detector, tally: _Tally
 ) -> Iterator[Segmentation]:
-    pictures = [(row, item) for row, item in chunk if isinstance(item, Picture)]
+    pictures = [(row, item) for row, item in chunk if isinstance(item, WorkingPicture)]
     for row, item in chunk:
         if isinstance(item, PictureError):
             tally.unreadable[item.reason] += 1
@@ -159,12 +158,13 @@ def _detect(
             picture_sha256=row.sha256,
             width=picture.width,
             height=picture.height,
-            people=tuple(_packed(person) for person in persons),
+            people=tuple(_packed(person, picture) for person in persons),
         )
 
 
-def _packed(person: DetectedPerson) -> PersonRow:
-    return PersonRow(box_xyxy=person.box_xyxy, score=person.score, contours=contour_bytes.encode(person.contours))
+def _packed(person: DetectedPerson, picture: WorkingPicture) -> PersonRow:
+    contours, box_xyxy = picture.to_original(person.contours, person.box_xyxy)
+    return PersonRow(box_xyxy=box_xyxy, score=person.score, contours=contour_bytes.encode(contours))
 
 
 def _log(report: SegmentReport) -> None:

@@ -9,6 +9,7 @@ from silhouette.containers import cpu_step
 def source_version(
     group: str,
     source: str,
+    background_pixsets: str,
     backbone: str,
     epochs: int,
     batch_size: int,
@@ -18,14 +19,26 @@ def source_version(
     gpus: int,
 ) -> NamedTuple(
     "Outputs",
-    [("version", str), ("segmentation", str), ("dataset", str), ("training", str), ("gate", str)],
+    [
+        ("version", str),
+        ("background", str),
+        ("with_background", bool),
+        ("segmentation", str),
+        ("dataset", str),
+        ("training", str),
+        ("gate", str),
+    ],
 ):
     """Digest what there is to work on, and resolve the run's parameters over the configuration."""
     from silhouette.step import step
 
     with step():
+        import tempfile
+        from pathlib import Path
+
         from silhouette.config import load_config
-        from silhouette.source_version.version import source_version
+        from silhouette.input_file import resolve_file
+        from silhouette.source_version.version import pixsets_version, source_version
         from silhouette.store import open_store
 
         config = load_config().for_run(
@@ -39,9 +52,17 @@ def source_version(
             gate={"min_macro_f1": min_macro_f1},
             gpus=gpus,
         )
-        found = source_version(group=group, source=source, store=open_store(), config=config)
+        store = open_store()
+        found = source_version(group=group, source=source, store=store, config=config)
+        background = ""
+        if background_pixsets:
+            with tempfile.TemporaryDirectory() as folder:
+                file = resolve_file(background_pixsets, what="the list of pixsets", folder=Path(folder), store=store)
+                background = pixsets_version(pixsets=file, store=store, config=config).digest
         return (
             found.digest,
+            background,
+            bool(background),
             config.segmentation.model_dump_json(),
             config.dataset.model_dump_json(),
             config.training.model_dump_json(),

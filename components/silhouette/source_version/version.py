@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from silhouette.config import Config
-from silhouette.picture_source.source import open_source
+from silhouette.picture_source.listing import Listing
+from silhouette.picture_source.source import Source, open_pixsets, open_source
 from silhouette.settings import PictureServiceSettings
 from silhouette.store import Store
 
@@ -51,7 +53,7 @@ def source_version(
 
     Args:
         group: Any text.
-        source: A folder; None or empty: the picture service.
+        source: A folder or ``s3://bucket/prefix``; None or empty: the picture service.
         store: Its installation id enters: a wiped bucket must fetch again.
         config: The classes, and the limits of `pictures`.
         picture_service: Where the service is; None: what the environment says.
@@ -59,15 +61,36 @@ def source_version(
     Raises:
         SilhouetteError: As `silhouette.picture_source.source.open_source`.
     """
-    with open_source(group=group, source=source, config=config, picture_service=picture_service) as (opened, listing):
-        where = opened.where
-    limits = config.pictures.model_dump(exclude={"workers"})
-    content = json.dumps([listing.digest(), limits, store.installation_id()], sort_keys=True)
-    return SourceVersion(
-        digest=hashlib.sha256(content.encode()).hexdigest(),
-        group=group,
-        classes=listing.classes,
-        pictures=len(listing.pictures),
-        counts=listing.counts(),
-        where=where,
-    )
+    opening = open_source(group=group, source=source, config=config, store=store, picture_service=picture_service)
+    return _version(opening, store, config)
+
+
+def pixsets_version(
+    *, pixsets: Path, store: Store, config: Config, picture_service: PictureServiceSettings | None = None
+) -> SourceVersion:
+    """List the pictures of pixsets and digest all that decides what comes of them.
+
+    Args:
+        pixsets: A list as `silhouette.picture_source.pixsets` reads it.
+        store: As in `source_version`.
+        config: As in `source_version`.
+        picture_service: As in `source_version`.
+
+    Raises:
+        SilhouetteError: As `silhouette.picture_source.source.open_pixsets`.
+    """
+    return _version(open_pixsets(pixsets=pixsets, config=config, picture_service=picture_service), store, config)
+
+
+def _version(opening: AbstractContextManager[tuple[Source, Listing]], store: Store, config: Config) -> SourceVersion:
+    with opening as (opened, listing):
+        limits = config.pictures.model_dump(exclude={"workers", "max_unavailable"})
+        content = json.dumps([listing.digest(), limits, store.installation_id()], sort_keys=True)
+        return SourceVersion(
+            digest=hashlib.sha256(content.encode()).hexdigest(),
+            group=listing.group,
+            classes=listing.classes,
+            pictures=len(listing),
+            counts=listing.counts(),
+            where=opened.where,
+        )
