@@ -71,6 +71,8 @@ def parse_arguments(pairs: Mapping[str, str], known: Mapping[str, Mapping[str, A
             value = None
         if not isinstance(value, PYTHON_TYPES[kind]) or (isinstance(value, bool) and kind != "BOOLEAN"):
             raise InputError(f"{name} must be a {kind.lower()}, got {text!r}; write ARGS='{name}=...'")
+        if isinstance(value, int) and kind == "NUMBER_DOUBLE":
+            value = float(value)  # kfp takes no 0 for 0.0
         arguments[name] = value
     return arguments
 
@@ -178,12 +180,13 @@ def run(pairs: Mapping[str, str], *, state_dir: Path, console: Console) -> int:
         "group": SAMPLE_GROUP,
         **parse_arguments(pairs, parameters(TRAINING)),
     }
-    if source := arguments.get("source"):
-        arguments["source"] = source if "://" in source else str(Path(source).resolve())
+    for name in ("source", "background_pixsets"):
+        if (given := arguments.get(name)) and "://" not in given:
+            arguments[name] = str(Path(given).resolve())
     if stale := compiler.stale_pipelines():
         raise InputError(compiler.STALE.format(names=", ".join(stale)))
     with one_run_at_a_time(state_dir):
-        from_service = not arguments.get("source")
+        from_service = not arguments.get("source") or bool(arguments.get("background_pixsets"))
         if from_service and not os.environ.get("SILHOUETTE_PICTURE_SERVICE_URL"):
             _draw_samples(state_dir / "samples", console=console)
         _start_services(state_dir, from_service=from_service, console=console)

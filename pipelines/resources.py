@@ -98,7 +98,13 @@ def with_triton(task: PipelineTask) -> PipelineTask:
 def with_picture_service(task: PipelineTask) -> PipelineTask:
     """Let a step reach the picture service; a group that comes from a folder or the store needs none."""
     kubernetes.use_config_map_as_env(
-        task, CONFIG_MAP, {"picture_service_url": "SILHOUETTE_PICTURE_SERVICE_URL"}, optional=True
+        task,
+        CONFIG_MAP,
+        {
+            "picture_service_url": "SILHOUETTE_PICTURE_SERVICE_URL",
+            "allowed_addresses": "SILHOUETTE_ALLOWED_ADDRESSES",
+        },
+        optional=True,
     )
     kubernetes.use_secret_as_env(
         task, "silhouette-picture-service", {"token": "SILHOUETTE_PICTURE_SERVICE_TOKEN"}, optional=True

@@ -57,8 +57,8 @@ def _pictures(folder: Path) -> list[tuple[str, str]]:
     counts = ", ".join(f"{count} {name}" for name, count in found.counts().items())
     rows = [("pictures", f"{len(found.rows)}: {counts}")]
     if found.refused:
-        rows.append(("refused", f"{len(found.refused)}, with their reasons in {folder / dataset.JSON_NAME}"))
-    return rows
+        rows.append(("refused", f"{len(found.refused)}, with their reasons in {folder / dataset.QUARANTINE_NAME}"))
+    return [*rows, ("quality", str(folder / dataset.QUALITY_NAME))]
 
 
 def _crops(folder: Path) -> list[tuple[str, str]]:

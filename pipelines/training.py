@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from pipelines.background import background
 from pipelines.resources import on_cpu, on_gpu, with_database, with_picture_service, with_triton, with_wandb
 from silhouette.build_dataset.component import build_dataset
 from silhouette.classify_pictures.component import classify_pictures
@@ -29,6 +30,7 @@ GPU_TOLERATIONS = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "No
 def training(
     group: str,
     source: str = "",
+    background_pixsets: str = "",
     model_path: str = SHIPPED.segmentation.model_path,
     experiment: str = "",
     backbone: str = SHIPPED.training.backbone,
@@ -49,7 +51,8 @@ def training(
 
     Args:
         group: Name of the group of pictures, any text.
-        source: Where the pictures are: empty for the picture service, a folder with one sub-folder per class, or s3://bucket/prefix.
+        source: Where the pictures are: empty for the picture service, a folder of classes, or s3://bucket/prefix.
+        background_pixsets: Pictures of backgrounds, a JSON list of pixsets as file or s3://bucket/key; empty for none.
         model_path: YOLO segmentation model, a file or s3://bucket/key.
         experiment: Name of the training run; empty derives it from the inputs.
         backbone: A timm model, or auto for convnext_nano on a GPU and tf_efficientnet_lite0 on a CPU.
@@ -65,13 +68,17 @@ def training(
     pool = {"gpus": gpus, "node_selector": gpu_node_selector, "tolerations": gpu_tolerations}
 
     found = source_version(
-        group=group, source=source, backbone=backbone, epochs=epochs, batch_size=batch_size,
-        learning_rate=learning_rate, seed=seed, min_macro_f1=min_macro_f1, gpus=gpus,
+        group=group, source=source, background_pixsets=background_pixsets, backbone=backbone, epochs=epochs,
+        batch_size=batch_size, learning_rate=learning_rate, seed=seed, min_macro_f1=min_macro_f1, gpus=gpus,
     )  # fmt: skip
     with_picture_service(on_cpu(found, title="What is there", cached=False))
 
     pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
-    with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720))
+    with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
+
+    background(
+        pixsets=background_pixsets, version=found.outputs["background"], wanted=found.outputs["with_background"]
+    ).set_display_name("Background set")
 
     people = segment_people(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]

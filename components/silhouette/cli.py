@@ -41,7 +41,9 @@ app = typer.Typer(
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 Source = Annotated[
     str,
-    typer.Option(help="Where the pictures are: a folder with one sub-folder per class; empty: the picture service."),
+    typer.Option(
+        help="Where the pictures are: a folder with one sub-folder per class or s3://bucket/prefix; empty: the service."
+    ),
 ]
 Work = Annotated[
     Path | None, typer.Option(help="Folder through which the steps hand over. [default: .silhouette/work/<group>]")
@@ -91,6 +93,12 @@ def _show(report: Any) -> None:
         print(f"{name:{width}}  {f'{value:.3f}' if isinstance(value, float) else value}")
 
 
+def _tell(line: str) -> None:
+    """Print what is for people only."""
+    if not _Options.as_json:
+        print(line)
+
+
 def _need(path: Path, command: str) -> Path:
     if not path.exists():
         raise InputError(f"{path} must exist, it does not; run `silhouette {command}` first, or say --work")
@@ -131,17 +139,41 @@ def version(group: Group, source: Source = "") -> None:
 
 
 @app.command()
-def download(group: Group, source: Source = "", work: Work = None) -> None:
-    """Bring a group's pictures and labels into the store.
+def download(
+    group: Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")] = "",
+    source: Source = "",
+    pixsets: Annotated[
+        str, typer.Option(help="Pictures of pixsets, without labels: a JSON list, FILE or s3://bucket/key.")
+    ] = "",
+    work: Work = None,
+) -> None:
+    """Bring a group's pictures and labels, or those of pixsets, into the store.
 
-    What cannot be opened goes to quarantine with its reason; what is there already is not fetched again.
+    What cannot be opened goes to quarantine with its reason; what is there already is not fetched again. The folder
+    gets the dataset with its quality report.
     """
     with _command():
-        from silhouette.download_pictures.download import download_pictures
+        from silhouette.contracts.dataset import QUALITY_NAME
+        from silhouette.database import connect
+        from silhouette.download_pictures.download import PATIENCE_S, download_pictures, download_pixsets
+        from silhouette.input_file import resolve_file
         from silhouette.store import open_store
 
-        out = _folder(work, group) / "dataset"
-        _show(download_pictures(group=group, source=source, out=out, store=open_store(), config=_config()))
+        if not group and not pixsets:
+            raise InputError("download must know what to bring, got neither; say --group NAME, --pixsets FILE or both")
+        open_store().ensure_bucket()  # a wrong address is told at once; a server that goes away later is waited for
+        store, config = open_store(patience_s=PATIENCE_S), _config()
+        with connect() as connection, tempfile.TemporaryDirectory() as scratch:
+            common: dict[str, Any] = {"store": store, "connection": connection, "config": config}
+            if group:
+                out = _folder(work, group) / "dataset"
+                _show(download_pictures(group=group, source=source, out=out, **common))
+                _tell(f"quality report: {out / QUALITY_NAME}")
+            if pixsets:
+                path = resolve_file(pixsets, what="the list of pixsets", folder=Path(scratch), store=store)
+                out = (work or _state_dir() / "work") / "pixsets" / safe_key(path.stem)
+                _show(download_pixsets(pixsets=path, out=out, **common))
+                _tell(f"quality report: {out / QUALITY_NAME}")
 
 
 @app.command()

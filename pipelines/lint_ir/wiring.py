@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.lint_ir.ir import Ir
 
 _TASK_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_CHANNEL = re.compile(r"inputs\.parameter_values\['([^']+)'\]")
 _YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false"}
 
 
@@ -108,6 +109,18 @@ def needed_inputs_are_passed(ir: Ir) -> Iterator[str]:
                     yield f"{at}: {kind[:-1]} {name!r} of {task.component_ref.name} is not passed"
 
 
+def conditions_are_understood_locally(ir: Ir) -> Iterator[str]:
+    """kfp.local takes a condition over a named output of a task beside it for false, without a word."""
+    for at, task, _ in ir.tasks():
+        for channel in _CHANNEL.findall(task.trigger_policy.condition):
+            given = task.inputs.parameters.get(channel)
+            if given is None or given.WhichOneof("kind") != "task_output_parameter":
+                continue
+            if given.task_output_parameter.output_parameter_key != "Output":
+                output = given.task_output_parameter.output_parameter_key
+                yield f"{at}: its condition is over the named output {output!r}; put it into a pipeline with that input"
+
+
 RULES = (
     pipeline_has_a_name,
     platform_has_no_strangers,
@@ -117,4 +130,5 @@ RULES = (
     producers_exist,
     inputs_reach_their_dag,
     needed_inputs_are_passed,
+    conditions_are_understood_locally,
 )

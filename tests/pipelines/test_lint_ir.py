@@ -180,11 +180,21 @@ def read_parameter_inside_condition(spec: dict[str, Any], _: Any) -> None:
     inputs.setdefault("parameters", {})["limit"] = {"componentInputParameter": "pipelinechannel--limit"}
 
 
+def condition_over_a_named_output(spec: dict[str, Any], _: Any) -> None:
+    spec["components"]["comp-look"]["outputDefinitions"]["parameters"]["found"] = {"parameterType": "BOOLEAN"}
+    condition = tasks(spec)["condition-1"]
+    condition["inputs"].setdefault("parameters", {})["pipelinechannel--look-found"] = {
+        "taskOutputParameter": {"outputParameterKey": "found", "producerTask": "look"}
+    }
+    condition["triggerPolicy"]["condition"] = "inputs.parameter_values['pipelinechannel--look-found'] == true"
+
+
 WIRING: dict[str, tuple[Change, str]] = {
     "pipeline without a name": (lambda spec, _: spec["pipelineInfo"].clear(), "pipelineInfo.name is empty"),
     "platform stranger": (lambda _, pods: pods.update({"exec-ghost": {}}), "exec-ghost: is in the platform document"),
     "task name with a capital": (lambda spec, _: rename_task(spec, "Look"), "root/Look: a task name must be"),
     "task named like a YAML boolean": (lambda spec, _: rename_task(spec, "n"), "no YAML boolean, got 'n'"),
+    "condition over a named output": (condition_over_a_named_output, "its condition is over the named output 'found'"),
     "missing component": (
         lambda spec, _: tasks(spec)["learn"]["componentRef"].update(name="comp-ghost"),
         "root/learn: there is no component 'comp-ghost'",

@@ -19,12 +19,16 @@ KNOWN = parameters(local.TRAINING)
         ({"group": "summer test"}, {"group": "summer test"}),
         ({"epochs": "3", "seed": "1"}, {"epochs": 3, "seed": 1}),
         ({"learning_rate": "0.01"}, {"learning_rate": 0.01}),
-        ({"learning_rate": "1"}, {"learning_rate": 1}),
+        ({"learning_rate": "1"}, {"learning_rate": 1.0}),  # kfp takes no 1 for 1.0
         ({"gpu_node_selector": '{"pool": "a"}'}, {"gpu_node_selector": {"pool": "a"}}),
     ],
 )
 def test_arguments_become_typed(pairs: dict[str, str], expected: dict[str, Any]) -> None:
-    assert local.parse_arguments(pairs, KNOWN) == expected
+    found = local.parse_arguments(pairs, KNOWN)
+    assert found == expected
+    assert {name: type(value) for name, value in found.items()} == {
+        name: type(value) for name, value in expected.items()
+    }
 
 
 def test_unknown_parameter_is_refused_with_the_nearest_names() -> None:
