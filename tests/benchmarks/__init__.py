@@ -38,6 +38,8 @@ class Benchmark:
         repetitions: Of each side, after the warm-up.
         warmups: Of each side.
         setup: Makes what both sides need; its value becomes their one argument.
+        small: The same with less of it, for the tests, which run ours once; None: they take `setup`.
+        needs: Programs; while one of them is not on the PATH, the benchmark is left out and that is said.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Benchmark:
     repetitions: int = 5
     warmups: int = 1
     setup: Callable[[], AbstractContextManager[Any]] | None = None
+    small: Callable[[], AbstractContextManager[Any]] | None = None
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.name.count(".") != 1 or not all(self.name.split(".")):

@@ -52,7 +52,8 @@ def run_file(path: Path, names: Sequence[str]) -> dict[str, Any]:
         if done.returncode == 0:
             measured: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         else:
-            measured = {"results": [], "failures": {path.name: f"its process ended with exit code {done.returncode}"}}
+            failures = {path.name: f"its process ended with exit code {done.returncode}"}
+            measured = {"results": [], "failures": failures, "left_out": {}}
         if measured["failures"]:
             print("\n".join(done.stdout.splitlines()[-30:]), file=sys.stderr)
         return measured
@@ -103,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured = run_file(path, names)
         results += measured["results"]
         failures |= measured["failures"]
+        for name, reason in measured["left_out"].items():
+            console.print(f"{name} is left out: it {reason}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     console.print(table(results, failures))

@@ -2,7 +2,7 @@
 
 python -m tests.benchmarks.measure FILE RESULT [NAME...]
 
-Writes RESULT: ``{"results": [...], "failures": {name: message}}``.
+Writes RESULT: ``{"results": [...], "failures": {name: message}, "left_out": {name: reason}}``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import shutil
 import statistics
 import sys
 import time
@@ -73,7 +74,7 @@ def measure(benchmark: Benchmark) -> dict[str, Any]:
 
 def main(path: Path, result: Path, names: list[str]) -> None:
     """Measure the benchmarks of `path`, or those of `names`, and write `result`."""
-    results, failures = [], {}
+    results, failures, left_out = [], {}, {}
     benchmarks = load(path)
     known = [benchmark.name for benchmark in benchmarks]
     for name in names:
@@ -82,12 +83,15 @@ def main(path: Path, result: Path, names: list[str]) -> None:
     for benchmark in benchmarks:
         if names and benchmark.name not in names:
             continue
+        if missing := [program for program in benchmark.needs if shutil.which(program) is None]:
+            left_out[benchmark.name] = f"needs {' and '.join(missing)} on the PATH"
+            continue
         try:
             results.append(measure(benchmark))
         except Exception as error:  # noqa: BLE001 - reported as this benchmark's failure; the others go on
             traceback.print_exc()
             failures[benchmark.name] = f"{type(error).__name__}: {error}"
-    result.write_text(json.dumps({"results": results, "failures": failures}), encoding="utf-8")
+    result.write_text(json.dumps({"results": results, "failures": failures, "left_out": left_out}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -56,6 +56,14 @@ def test_median_leaves_out_the_warm_up_and_one_bad_repetition() -> None:
     assert (result["ours"], result["ratio"]) == (4.0, 2.0)
 
 
+def test_benchmark_without_its_programs_is_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "bench_trivial.py").write_text(TRIVIAL.replace('unit="s")', 'unit="s", needs=("no-such-program",))'))
+    done, results = run(tmp_path)
+    assert done.returncode == 0
+    assert "trivial.limit is left out: it needs no-such-program on the PATH" in done.stdout
+    assert [result["name"] for result in results] == ["trivial.rate"]
+
+
 def test_side_that_returns_nothing_is_timed() -> None:
     result = measure(Benchmark(name="a.b", ours=lambda: None, other=1.0, repetitions=1))
     assert result["ours"] > 0
@@ -179,8 +187,9 @@ def test_shipped_benchmark_runs_once(file: Path) -> None:
     program = (
         f"from tests.benchmarks.{file.stem} import BENCHMARK as found\n"
         "for one in found if isinstance(found, tuple) else (found,):\n"
-        "    with one.setup() if one.setup else __import__('contextlib').nullcontext() as made:\n"
-        "        one.ours(made) if one.setup else one.ours()\n"
+        "    setup = one.small or one.setup\n"
+        "    with setup() if setup else __import__('contextlib').nullcontext() as made:\n"
+        "        one.ours(made) if setup else one.ours()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
