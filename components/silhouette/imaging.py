@@ -98,7 +98,7 @@ def open_picture(
         PictureError: With the reason ``empty``, ``unsupported``, ``animated``, ``too_large``, ``truncated`` or
             ``corrupt``.
     """
-    return _open(data, max_megapixels, lambda _kind, _width, _height: longest_side)
+    return _open(data, max_megapixels, lambda _kind, _width, _height: longest_side, shrink_to=longest_side)
 
 
 def check_picture(data: bytes, *, max_megapixels: float, working_side: int, probe_side: int) -> Picture:
@@ -108,7 +108,8 @@ def check_picture(data: bytes, *, max_megapixels: float, working_side: int, prob
         data: The file's bytes.
         max_megapixels: As in `open_picture`.
         working_side: A picture that deserves a working copy comes back with at most this longest side.
-        probe_side: Any other comes back shrunk to this; reading a JPEG at an eighth still reads all of it.
+        probe_side: Any other need not be larger than this: a JPEG comes back at the scale of an eighth, quarter or
+            half that is not smaller. Reading it so still reads all of it.
 
     Raises:
         PictureError: As in `open_picture`.
@@ -117,7 +118,7 @@ def check_picture(data: bytes, *, max_megapixels: float, working_side: int, prob
     def side_of(kind: str, width: int, height: int) -> int:
         return working_side if deserves_working_copy(kind, width, height, working_side) else probe_side
 
-    return _open(data, max_megapixels, side_of)
+    return _open(data, max_megapixels, side_of, shrink_to=working_side)
 
 
 def deserves_working_copy(kind: str, width: int, height: int, working_side: int) -> bool:
@@ -125,15 +126,22 @@ def deserves_working_copy(kind: str, width: int, height: int, working_side: int)
     return max(width, height) > working_side or kind in _SLOW_FORMATS
 
 
-def _open(data: bytes, max_megapixels: float, side_of: Callable[[str, int, int], int | None]) -> Picture:
+def _open(
+    data: bytes,
+    max_megapixels: float,
+    side_of: Callable[[str, int, int], int | None],
+    *,
+    shrink_to: int | None,
+) -> Picture:
+    """Decode at the scale that leaves at least `side_of` (kind, width, height), then shrink to `shrink_to`."""
     kind = _kind(data)
     try:
         header = _read_header(data, kind)
         width, height = header.size
         _check_header(header, kind, max_megapixels)
-        longest_side = side_of(kind, width, height)
+        least_side = side_of(kind, width, height)
         with _ONE_GIANT if width * height > _GIANT_PIXELS else nullcontext():
-            pixels = _decode_jpeg(data, header, longest_side) if kind == "JPEG" else None
+            pixels = _decode_jpeg(data, header, least_side) if kind == "JPEG" else None
             if pixels is None:
                 pixels = _to_rgb(header)
         turned = _orientation(header)
@@ -145,7 +153,11 @@ def _open(data: bytes, max_megapixels: float, side_of: Callable[[str, int, int],
     if turned >= 5:  # lying on its side
         width, height = height, width
     return Picture(
-        pixels=_shrink(pixels, longest_side), width=width, height=height, format=kind, extension=EXTENSIONS[kind]
+        pixels=_shrink(pixels, shrink_to),
+        width=width,
+        height=height,
+        format=kind,
+        extension=EXTENSIONS[kind],
     )
 
 

@@ -112,7 +112,7 @@ def keep(connection: psycopg.Connection, record: PictureRecord) -> None:
         ServiceError: PostgreSQL went away.
     """
     with guarded_statement(connection):
-        connection.execute(_KEEP, astuple(record))
+        connection.execute(_KEEP, tuple(vars(record).values()))
 
 
 def restore(connection: psycopg.Connection, records: Iterable[PictureRecord]) -> None:

@@ -81,6 +81,7 @@ class Bringer:
         self._store, self._connection, self._limits = store, connection, limits
         self._store_id = store.installation_id()
         self._judged_by = judged_by(limits)
+        self._is_small = len(listing) < _LIST_FROM  # asked once: it counts all rows
         self._listed_store = False
 
     def tasks(self) -> Iterator[Task]:
@@ -161,7 +162,7 @@ class Bringer:
             return known
         if known.store_id != self._store_id:
             return None
-        if len(self._listing) < _LIST_FROM:
+        if self._is_small:
             return known  # the thread that takes it asks
         if not self._listed_store:
             self._scratch.note_stored(self._store.list_keys("pictures/"))

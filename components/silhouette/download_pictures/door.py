@@ -21,7 +21,7 @@ from silhouette.store import Store
 
 DECODER = 2  # raise it when imaging accepts more or less, or hashes differ: pictures are then judged again
 JPEG_QUALITY = 92
-_PROBE_SIDE = 96  # pixels: enough for the perceptual hash
+_PROBE_SIDE = 96  # pixels at least: enough for the perceptual hash
 
 
 def judged_by(limits: PicturesConfig) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 
 from silhouette.contracts.dataset import PictureRow, RefusedPicture
 from silhouette.database.pictures import PictureRecord
@@ -55,7 +54,7 @@ class Scratch:
                 ),
             )  # fmt: skip
         said = {"label": picture.label, "pixset_id": picture.pixset_id, "split": picture.split}
-        line = json.dumps({**asdict(record), **said}, ensure_ascii=False)
+        line = json.dumps({**vars(record), **said}, ensure_ascii=False)
         self.connection.execute("INSERT INTO records VALUES (?, ?)", (picture.picture_id, line))
 
     def refuse(self, picture_id: str, reason: str, detail: str) -> None:
