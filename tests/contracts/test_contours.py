@@ -20,6 +20,24 @@ masks = hnp.arrays(
 )
 
 
+@st.composite
+def people_masks(draw: st.DrawFn) -> npt.NDArray[np.uint8]:
+    """Draw masks of 1 to 70 pixels a side: boxes that touch, overlap and are cut by the border, holes, noise."""
+    width, height = draw(st.integers(1, 70)), draw(st.integers(1, 70))
+    mask = np.full((height, width), draw(st.sampled_from([0, 0, 0, 255])), np.uint8)
+    numbers = st.integers(-5, 70)
+    for x, y, size_x, size_y, value in draw(
+        st.lists(
+            st.tuples(numbers, numbers, st.integers(1, 40), st.integers(1, 40), st.sampled_from([0, 255, 255])),
+            max_size=12,
+        )
+    ):
+        mask[max(0, y) : max(0, y + size_y), max(0, x) : max(0, x + size_x)] = value
+    noise = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).random(mask.shape)
+    mask[noise < draw(st.sampled_from([0.0, 0.0, 0.01, 0.1, 0.5]))] ^= 255
+    return mask
+
+
 def figure(size: int = 200) -> npt.NDArray[np.uint8]:
     """A body with two holes, an island inside a hole, a lone pixel, and a part cut by the border."""
     mask = np.zeros((size, size), np.uint8)
@@ -42,6 +60,37 @@ def assert_exact(mask: npt.NDArray[np.uint8]) -> None:
 @given(masks)
 def test_any_mask_survives_the_round_trip(mask: npt.NDArray[np.uint8]) -> None:
     assert_exact(mask)
+
+
+@settings(max_examples=300, deadline=None)
+@given(people_masks())
+def test_contours_are_the_same_again_after_a_mask(mask: npt.NDArray[np.uint8]) -> None:
+    assert_exact(mask)
+    found = contours.from_mask(mask)
+    height, width = mask.shape
+    again = contours.from_mask(contours.to_mask(found, width=width, height=height))
+    assert again.parents == found.parents
+    assert [ring.tolist() for ring in again.rings] == [ring.tolist() for ring in found.rings]
+
+
+@given(people_masks())
+def test_the_box_holds_exactly_the_pixels_and_the_cropped_mask_is_what_it_holds(mask: npt.NDArray[np.uint8]) -> None:
+    found = contours.from_mask(mask)
+    rows, columns = np.nonzero(mask)
+    expected = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else (0, 0, 0, 0)
+    left, top, right, bottom = contours.box(found)
+    assert (left, top, right, bottom) == expected
+    cropped, corner = contours.to_cropped_mask(found)
+    assert corner == (left, top)
+    assert cropped.tolist() == mask[top:bottom, left:right].tolist()
+
+
+def test_a_box_that_no_picture_has_is_not_drawn() -> None:
+    far = contours.MAX_COORDINATE - 1
+    ring = np.array([[0, 0], [far, 0], [far, far]], np.int32)
+    found = contours.decode(contours.encode(contours.Contours(rings=(ring,), parents=(-1,))))
+    with pytest.raises(InputError, match="at most 134217728 pixels, got 1048576x1048576"):
+        contours.to_cropped_mask(found)
 
 
 @settings(max_examples=30, deadline=None)
@@ -86,6 +135,9 @@ def test_a_part_of_the_picture_is_traced_where_it_lies() -> None:
 def test_a_point_outside_the_picture_is_refused() -> None:
     with pytest.raises(InputError, match="must lie on the picture of 150x200"):
         contours.to_mask(contours.from_mask(figure()), width=150, height=200)
+    moved = contours.from_mask(figure(), offset_xy=(-7, 0))
+    with pytest.raises(InputError, match=r"must lie on the picture of 200x200, got a point at \[-2, 5\]"):
+        contours.to_mask(moved, width=200, height=200)
 
 
 @given(st.binary(max_size=200))
