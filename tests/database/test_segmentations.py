@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from silhouette.database import badlist, connect, segmentations
+from silhouette.database import connect, reviews, segmentations
 from silhouette.database.people import PersonRow, read_people
+from silhouette.database.reviews import Verdict
 from silhouette.database.segmentations import Segmentation
 
 MODEL, OTHER = "a" * 64, "b" * 64
@@ -20,7 +21,7 @@ PERSON = PersonRow(box_xyxy=(1.5, 2.0, 30.0, 40.25), score=0.75, contours=b"\x01
 @pytest.fixture
 def connection(postgres_dsn: str) -> Iterator[psycopg.Connection]:
     with connect(postgres_dsn) as opened:
-        opened.execute("TRUNCATE segmentations, people, badlist")
+        opened.execute("TRUNCATE segmentations, people")
         yield opened
 
 
@@ -45,7 +46,8 @@ def test_people_come_back_as_they_were_and_a_picture_without_people_is_kept(conn
 
 def test_writing_again_changes_nothing(connection: psycopg.Connection) -> None:
     segmentations.add(connection, model_digest=MODEL, found=[seen(1, 2)])
-    segmentations.set_status(connection, picture_sha256=f"{1:064x}", model_digest=MODEL, status="approved")
+    approved = Verdict(picture_sha256=f"{1:064x}", model_digest=MODEL, status="approved", revision=0, reviewer="anna")
+    reviews.decide(connection, [approved])
     assert segmentations.add(connection, model_digest=MODEL, found=[seen(1, 5), seen(2, 1)]) == 1
     assert counts(connection) == (2, 3)
     [first, _] = read_people(connection, model_digest=MODEL, sha256s=[f"{1:064x}"])
@@ -85,18 +87,12 @@ def test_a_batch_with_one_bad_person_leaves_nothing(connection: psycopg.Connecti
     assert counts(connection) == (0, 0)
 
 
-def test_unknown_states_and_keys_are_held_off_by_the_database(connection: psycopg.Connection) -> None:
-    segmentations.add(connection, model_digest=MODEL, found=[seen(1, 0)])
-    with pytest.raises(psycopg.errors.CheckViolation):
-        segmentations.set_status(connection, picture_sha256=f"{1:064x}", model_digest=MODEL, status="perhaps")  # type: ignore[arg-type]
+def test_malformed_keys_are_held_off_by_the_database(connection: psycopg.Connection) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         segmentations.add(connection, model_digest="short", found=[seen(1, 0)])
-    assert not segmentations.set_status(connection, picture_sha256="f" * 64, model_digest=MODEL, status="approved")
 
 
-def test_the_badlist_takes_an_id_once_and_any_text(connection: psycopg.Connection) -> None:
-    names = ["plain", "с пробелом/и чертой", "quote'\"; --"]
-    assert badlist.add(connection, [*names, "plain"]) == 3
-    assert badlist.add(connection, ["plain", "new"]) == 1
-    assert badlist.among(connection, [*names, "unknown"]) == set(names)
-    assert badlist.among(connection, []) == set()
+def test_people_are_counted_with_their_segmentation(connection: psycopg.Connection) -> None:
+    segmentations.add(connection, model_digest=MODEL, found=[seen(1, 3), seen(2, 0)])
+    rows = connection.execute("SELECT people_count FROM segmentations ORDER BY picture_sha256").fetchall()
+    assert rows == [(3,), (0,)]

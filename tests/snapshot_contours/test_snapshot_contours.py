@@ -11,8 +11,9 @@ import pytest
 
 from silhouette.contracts import contours, dataset, snapshot
 from silhouette.contracts.dataset import PictureRow
-from silhouette.database import badlist, connect, segmentations
+from silhouette.database import badlist, connect, labels, reviews, segmentations
 from silhouette.database.people import PersonRow
+from silhouette.database.reviews import Status, Verdict
 from silhouette.database.segmentations import Segmentation
 from silhouette.errors import InputError
 from silhouette.snapshot_contours.snapshot import SnapshotReport, snapshot_contours
@@ -30,7 +31,7 @@ PERSON = PersonRow(
 @pytest.fixture
 def connection(postgres_dsn: str) -> Iterator[psycopg.Connection]:
     with connect(postgres_dsn) as opened:
-        opened.execute("TRUNCATE segmentations, people, badlist")
+        opened.execute("TRUNCATE segmentations, people, badlist, labels, datasets")
         yield opened
 
 
@@ -47,6 +48,13 @@ def folder(tmp_path: Path, rows: list[PictureRow], connection: psycopg.Connectio
     ]
     segmentations.add(connection, model_digest=MODEL, found=found)
     return pictures.write_dataset(tmp_path / "dataset", rows)
+
+
+def decide(connection: psycopg.Connection, sha256: str, status: Status, *, revision: int = 0) -> None:
+    verdict = Verdict(
+        picture_sha256=sha256, model_digest=MODEL, status=status, revision=revision, reviewer="anna", reason="seen"
+    )
+    reviews.decide(connection, [verdict])
 
 
 def take(folder: Path, store: Store, connection: psycopg.Connection) -> SnapshotReport:
@@ -75,8 +83,8 @@ def test_it_lies_under_its_digest_and_is_the_same_next_time(
 def test_rejected_and_badlisted_pictures_have_no_rows_but_are_listed(
     folder: Path, store: Store, connection: psycopg.Connection, tmp_path: Path, rows: list[PictureRow]
 ) -> None:
-    segmentations.set_status(connection, picture_sha256=rows[1].sha256, model_digest=MODEL, status="rejected")
-    segmentations.set_status(connection, picture_sha256=rows[4].sha256, model_digest=MODEL, status="approved")
+    decide(connection, rows[1].sha256, "rejected")
+    decide(connection, rows[4].sha256, "approved")
     badlist.add(connection, [rows[2].picture_id, "a picture of another group"])
     report = take(folder, store, connection)
     found = read(report, store, tmp_path)
@@ -98,11 +106,35 @@ def test_the_bytes_of_a_badlisted_picture_are_out_under_any_id(
     assert twin.sha256 not in {row.sha256 for row in read(report, store, tmp_path)}
 
 
+def test_the_bytes_of_a_badlisted_picture_of_another_group_are_out_as_well(
+    store: Store, connection: psycopg.Connection, rows: list[PictureRow], folder: Path
+) -> None:
+    elsewhere = pictures.row("its id in another group", b"3")
+    assert elsewhere.sha256 == rows[3].sha256
+    labels.replace(connection, group="other", dataset_digest="d" * 64, pictures=[elsewhere])
+    badlist.add(connection, [elsewhere.picture_id])
+    assert take(folder, store, connection).badlisted == 1
+
+
+def test_a_picture_verified_to_have_nobody_on_it_has_nobody_whatever_the_model_found(
+    folder: Path, store: Store, connection: psycopg.Connection, tmp_path: Path, rows: list[PictureRow]
+) -> None:
+    decide(connection, rows[2].sha256, "nobody")  # two people were found there
+    report = take(folder, store, connection)
+    assert (report.pictures, report.people, report.without_people, report.rejected) == (5, 2, 3, 0)
+    (row,) = [row for row in read(report, store, tmp_path) if row.sha256 == rows[2].sha256]
+    assert (row.person_index, row.status, row.contours, row.score) == (snapshot.NOBODY, "nobody", b"", 0.0)
+    decide(connection, rows[2].sha256, "unchecked", revision=1)
+    assert take(folder, store, connection).people == 4
+
+
 def test_the_digest_moves_with_a_verdict_the_badlist_and_the_databases_identity(
     folder: Path, store: Store, connection: psycopg.Connection, rows: list[PictureRow]
 ) -> None:
     digests = [take(folder, store, connection).digest]
-    segmentations.set_status(connection, picture_sha256=rows[1].sha256, model_digest=MODEL, status="approved")
+    decide(connection, rows[1].sha256, "approved")
+    digests.append(take(folder, store, connection).digest)
+    decide(connection, rows[1].sha256, "nobody", revision=1)
     digests.append(take(folder, store, connection).digest)
     badlist.add(connection, ["a picture of another group"])
     assert take(folder, store, connection).digest == digests[-1]
@@ -110,7 +142,7 @@ def test_the_digest_moves_with_a_verdict_the_badlist_and_the_databases_identity(
     digests.append(take(folder, store, connection).digest)
     connection.execute("UPDATE installation SET id = gen_random_uuid()")
     digests.append(take(folder, store, connection).digest)
-    assert len(set(digests)) == 4
+    assert len(set(digests)) == 5
 
 
 def test_a_picture_that_was_not_segmented_is_counted_and_none_at_all_is_refused(

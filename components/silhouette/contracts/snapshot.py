@@ -49,7 +49,7 @@ class SnapshotRow:
         person_index: The person's number on the picture, from 0; -1: nobody was found.
         box_xyxy: In pixels of the upright picture (32-bit floats).
         score: The segmenter's, 0 to 1.
-        status: ``unchecked`` or ``approved``.
+        status: ``unchecked``, ``approved``, or ``nobody`` (verified: no person here).
         contours: `silhouette.contracts.contours`; empty where nobody was found.
     """
 

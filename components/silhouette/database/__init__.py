@@ -1,10 +1,14 @@
-"""The only door to PostgreSQL: which picture was segmented by which model, its people, their review, the badlist.
+"""The only door to PostgreSQL: pictures and their labels, what models found on them, reviews, the badlist.
 
 connection     connect, and what the user is told when PostgreSQL is not there
 migrations     the schema, brought up to date under a lock
+pictures       one row for every picture that was fetched
+labels         which picture has which label in which group, and had before
 segmentations  one row for every picture and model
 people         contours, written in bulk, read for a snapshot
+reviews        verdicts of markers, and every verdict before
 badlist        picture ids that must not be used
+report         counts by group, model, status and age
 versions/      the migrations themselves, in SQL
 """
 

@@ -27,7 +27,7 @@ def address(dsn: str) -> str:
 
 @contextmanager
 def service_errors(where: str) -> Iterator[None]:
-    """Turn what psycopg raises when the server is gone or the disk is full into a `ServiceError`.
+    """Turn what psycopg raises when the server is gone, its disk full or a right missing into a `ServiceError`.
 
     Args:
         where: The server's address, for the message.
@@ -37,6 +37,13 @@ def service_errors(where: str) -> Iterator[None]:
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         detail = " ".join(str(error).split())
         raise ServiceError(f"PostgreSQL at {where} must answer, got: {detail}; {_WAY_OUT}") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        detail = " ".join(str(error).split())
+        raise ServiceError(
+            f"the login at PostgreSQL at {where} must have the rights of this step, got: {detail};"
+            " GRANT it the role of the step (silhouette_ingest, _segment, _review or _read),"
+            " or use the owner's login to bring the schema up to date"
+        ) from error
 
 
 @contextmanager

@@ -23,7 +23,10 @@ class PersonRow:
 
 @dataclass(frozen=True, kw_only=True)
 class FoundPerson:
-    """A person joined with its picture and review status; `person` is None where nobody was found."""
+    """A person joined with its picture and review status; `person` is None where nobody is.
+
+    That is where the model found nobody, and where a reviewer verified that nobody is there (``nobody``).
+    """
 
     picture_sha256: str
     width: int
@@ -57,7 +60,8 @@ def read_people(
 ) -> Iterator[FoundPerson]:
     """Yield everybody that the model found on the pictures, in the order of sha256 and person.
 
-    All reads see one state of the database, however long they take.
+    What the model found on a picture that was verified to have nobody on it is passed over. All reads see one state of
+    the database, however long they take.
 
     Raises:
         ServiceError: PostgreSQL went away.
@@ -69,7 +73,8 @@ def read_people(
             rows = connection.execute(
                 """
                 SELECT s.picture_sha256, s.width, s.height, s.status, p.person_index, p.box_xyxy, p.score, p.contours
-                FROM segmentations s LEFT JOIN people p ON p.segmentation_id = s.id
+                FROM segmentations s
+                    LEFT JOIN people p ON p.segmentation_id = s.id AND s.status <> 'nobody'
                 WHERE s.model_digest = %s AND s.picture_sha256 = ANY(%s)
                 ORDER BY s.picture_sha256, p.person_index
                 """,

@@ -1,17 +1,14 @@
-"""Segmentations: one row for every picture that a model has seen, with its review status."""
+"""Segmentations: one row for every picture that a model has seen; its review is in `reviews`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import psycopg
 
 from silhouette.database.connection import guarded
 from silhouette.database.people import PersonRow, copy_people
-
-Status = Literal["unchecked", "approved", "rejected"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +54,10 @@ def add(connection: psycopg.Connection, *, model_digest: str, found: Sequence[Se
     with guarded(connection):
         rows = connection.execute(
             """
-            INSERT INTO segmentations (picture_sha256, model_digest, width, height)
-            SELECT sha256, %(model)s, width, height
-            FROM unnest(%(sha256)s::text[], %(width)s::int[], %(height)s::int[]) AS new (sha256, width, height)
+            INSERT INTO segmentations (picture_sha256, model_digest, width, height, people_count)
+            SELECT sha256, %(model)s, width, height, people
+            FROM unnest(%(sha256)s::text[], %(width)s::int[], %(height)s::int[], %(people)s::int[])
+                AS new (sha256, width, height, people)
             ON CONFLICT (picture_sha256, model_digest) DO NOTHING
             RETURNING picture_sha256, id
             """,
@@ -68,6 +66,7 @@ def add(connection: psycopg.Connection, *, model_digest: str, found: Sequence[Se
                 "sha256": [item.picture_sha256 for item in ordered],
                 "width": [item.width for item in ordered],
                 "height": [item.height for item in ordered],
+                "people": [len(item.people) for item in ordered],
             },
         ).fetchall()
         ids: dict[str, int] = dict(rows)
@@ -75,13 +74,3 @@ def add(connection: psycopg.Connection, *, model_digest: str, found: Sequence[Se
             connection, ((ids[item.picture_sha256], item.people) for item in ordered if item.picture_sha256 in ids)
         )
     return len(ids)
-
-
-def set_status(connection: psycopg.Connection, *, picture_sha256: str, model_digest: str, status: Status) -> bool:
-    """Record a marker's verdict; return whether there is such a segmentation."""
-    with guarded(connection):
-        done = connection.execute(
-            "UPDATE segmentations SET status = %s WHERE picture_sha256 = %s AND model_digest = %s",
-            (status, picture_sha256, model_digest),
-        )
-    return done.rowcount == 1

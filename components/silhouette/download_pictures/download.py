@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from silhouette.config import Config
 from silhouette.contracts import dataset as dataset_contract
-from silhouette.database import pictures
+from silhouette.database import labels, pictures
 from silhouette.database.pictures import PictureRecord
 from silhouette.download_pictures.archive import Archive
 from silhouette.download_pictures.bring import Bringer
@@ -174,6 +174,8 @@ def _download(
         head = dataset_contract.write_rows(
             out, group=listing.group, classes=listing.classes, rows=scratch.rows(), refused=scratch.left_out()
         )
+        if listing.classes:  # a set of pixsets has none, and might be called like a group
+            labels.replace(connection, group=listing.group, dataset_digest=head.digest, pictures=scratch.rows())
         quality = write_quality_report(
             out / dataset_contract.QUALITY_NAME,
             scratch.connection,

@@ -45,8 +45,9 @@ def snapshot_contours(
 ) -> SnapshotReport:
     """Freeze what `model_digest` found on the pictures of `dataset`.
 
-    Rejected segmentations have no rows. Neither have badlisted pictures, nor pictures of the dataset with the
-    same bytes under another id: they are the same picture. Both are listed in the head.
+    Rejected segmentations have no rows. Neither have badlisted pictures, nor pictures of the dataset whose bytes
+    ever came in under an id of the badlist: they are the same picture. Both are listed in the head. A picture that was
+    verified to have nobody on it is one without people, whatever the model found there.
 
     Raises:
         InputError: None of the pictures was segmented by this model.
@@ -54,7 +55,8 @@ def snapshot_contours(
     """
     content = datasets.read(dataset)
     bad = badlist.among(connection, [row.picture_id for row in content.rows])
-    bad_sha256s = {row.sha256 for row in content.rows if row.picture_id in bad}
+    bad_contents = badlist.contents(connection)
+    bad_sha256s = {row.sha256 for row in content.rows if row.picture_id in bad or row.sha256 in bad_contents}
     wanted = {row.sha256 for row in content.rows} - bad_sha256s
     found = list(read_people(connection, model_digest=model_digest, sha256s=wanted))
     if wanted and not found:

@@ -1,0 +1,178 @@
+"""A picture that was put on the badlist is in nothing that is made afterwards: neither its id nor its bytes.
+
+One group goes through the steps twice, on real services, before and after `silhouette badlist push`. `ARTIFACTS` is
+every artifact that shows pictures: a new one is one more row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from silhouette.build_dataset.build import build_dataset
+from silhouette.classify_pictures.classify import GALLERY_NAME, REPORT_NAME, classify_pictures
+from silhouette.cli import app
+from silhouette.config import Config, load_config
+from silhouette.contracts import crops, predictions, snapshot
+from silhouette.contracts import dataset as datasets
+from silhouette.database import connect
+from silhouette.deploy_model.deploy import deploy_model
+from silhouette.download_pictures.download import download_pictures
+from silhouette.segment_people.segment import segment_people
+from silhouette.snapshot_contours.snapshot import snapshot_contours
+from silhouette.store import Store
+from silhouette.triton_client import Triton
+from tests.deploy_model import bundles
+from tests.segment_people import pictures, tiny_models
+
+BAD = "red/the bad one.png"
+TWIN = "red/another name of it.png"  # the same bytes
+EACH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What the artifacts are made of and with."""
+
+    dataset: Path
+    snapshot_digest: str
+    folder: Path
+    store: Store
+    triton: Triton
+    model: str
+    config: Config
+
+
+def _crops(world: World) -> bytes:
+    out = world.folder / "crops"
+    build_dataset(
+        dataset=world.dataset, snapshot_digest=world.snapshot_digest, out=out, store=world.store,
+        config=world.config.dataset, seed=1,
+    )  # fmt: skip
+    head = crops.read_head(out).model_copy(update={"skipped": {}})  # where it is named as left out
+    return b"".join(path.read_bytes() for path in out.glob("*.arrow")) + head.model_dump_json().encode()
+
+
+def _snapshot(world: World) -> bytes:
+    path = world.folder / "snapshot.arrow"
+    world.store.get_file(snapshot.store_key(world.snapshot_digest), path)
+    head = snapshot.read_head(path).model_copy(update={"badlisted": ()})  # where it is named as left out
+    return head.model_dump_json().encode() + "\n".join(row.sha256 for row in snapshot.read(path)).encode()
+
+
+def _inference(name: str) -> Callable[[World], bytes]:
+    def show(world: World) -> bytes:
+        out = world.folder / "inference"
+        report = classify_pictures(
+            dataset=world.dataset, snapshot_digest=world.snapshot_digest, model=world.model, out=out,
+            store=world.store, triton=world.triton, config=world.config.dataset,
+        )  # fmt: skip
+        stored = world.store.get_bytes(f"{report.key}/{name}")
+        assert stored == (out / name).read_bytes()
+        if name == REPORT_NAME:
+            return json.dumps({**json.loads(stored), "left_out": {}}, ensure_ascii=False).encode()
+        return stored
+
+    return show
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shows:
+    """An artifact: what it shows of pictures, without its list of what was left out; by id, by SHA-256 or both."""
+
+    made: Callable[[World], bytes]
+    by_id: bool
+    by_sha256: bool
+
+
+ARTIFACTS = {
+    "crops": Shows(made=_crops, by_id=True, by_sha256=True),
+    "snapshot": Shows(made=_snapshot, by_id=False, by_sha256=True),
+    "predictions": Shows(made=_inference(predictions.FILE_NAME), by_id=True, by_sha256=True),
+    "gallery": Shows(made=_inference(GALLERY_NAME), by_id=True, by_sha256=False),
+    "inference report": Shows(made=_inference(REPORT_NAME), by_id=False, by_sha256=False),
+}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    root = tmp_path / "source"
+    for offset, label in enumerate(bundles.CLASSES):
+        (root / label).mkdir(parents=True)
+        for number in range(EACH):
+            (root / label / f"picture {number}.png").write_bytes(pictures.png(offset * EACH + number))
+    for name in (BAD, TWIN):
+        (root / name).write_bytes(pictures.png(1000))
+    return root
+
+
+@pytest.fixture
+def config() -> Config:
+    shipped = load_config()
+    segmentation = shipped.segmentation.model_copy(update={"image_size": 64, "runtime": "torch"})
+    return shipped.model_copy(
+        update={"segmentation": segmentation, "dataset": shipped.dataset.model_copy(update={"crop_size": 32})}
+    )
+
+
+@pytest.fixture
+def connection(environ: dict[str, str]) -> Iterator[psycopg.Connection]:
+    with connect() as opened:
+        yield opened
+
+
+@pytest.fixture
+def model(served_store: Store, triton: Triton, tmp_path: Path) -> Iterator[str]:
+    judged = bundles.make(tmp_path / "model", group="badlist")
+    deployed = deploy_model(
+        bundle=judged.bundle, evaluation=judged.evaluation, store=served_store, triton=triton, out=tmp_path / "deployed"
+    )
+    yield deployed.model
+    for key in list(served_store.list_keys(f"triton/{deployed.model}/")):
+        served_store.remove(key)
+    triton.unload(deployed.model)
+
+
+def test_a_badlisted_picture_appears_in_nothing(
+    source: Path, config: Config, connection: psycopg.Connection, served_store: Store, triton: Triton, model: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    store, folder = served_store, tmp_path / "dataset"
+    download_pictures(group="badlist", source=source, out=folder, store=store, connection=connection, config=config)
+    segmented = segment_people(
+        dataset=folder, model=str(tiny_models.write_segmenter(tmp_path / "tiny.pt")), store=store,
+        connection=connection, config=config.segmentation,
+    )  # fmt: skip
+    (sha256,) = {row.sha256 for row in datasets.read(folder).rows if row.picture_id in (BAD, TWIN)}
+
+    def made_now(name: str) -> dict[str, bytes]:
+        frozen = snapshot_contours(
+            dataset=folder, model_digest=segmented.model_digest, store=store, connection=connection
+        )
+        (tmp_path / name).mkdir()
+        world = World(
+            dataset=folder, snapshot_digest=frozen.digest, folder=tmp_path / name, store=store, triton=triton,
+            model=model, config=config,
+        )  # fmt: skip
+        return {name: artifact.made(world) for name, artifact in ARTIFACTS.items()}
+
+    for name, content in made_now("before").items():
+        shows = ARTIFACTS[name]
+        assert all((item.encode() in content) == shows.by_id for item in (BAD, TWIN)), name
+        assert (sha256.encode() in content) == shows.by_sha256, name
+
+    (tmp_path / "bad.txt").write_text(f"{BAD}\n")
+    monkeypatch.chdir(tmp_path)
+    pushed = CliRunner().invoke(app, ["badlist", "push", "bad.txt"])
+    assert (pushed.exit_code, pushed.stdout) == (0, "1 listed: 1 new on the badlist, 0 on it before\n")
+
+    for name, content in made_now("after").items():
+        assert content, name
+        for trace in (BAD, TWIN, sha256):
+            assert trace.encode() not in content, f"{name} shows {trace}"
