@@ -102,7 +102,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes)
 
 
 def test_a_file_with_another_ending_is_refused_in_one_line(tmp_path: Path, segmenter: Path) -> None:
-    path = tmp_path / "model.onnx"
+    path = tmp_path / "model.pth"
     path.write_bytes(segmenter.read_bytes())
     with pytest.raises(InputError, match="must be a YOLO checkpoint, it is not"):
         load_detector(path)

@@ -7,20 +7,19 @@ embedded services are used where the environment names none.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from silhouette import __version__
+from silhouette import __version__, cli_database
+from silhouette.command import Output, command, login, show, state_dir, tell
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.names import safe_key
 from silhouette.step import step
@@ -38,6 +37,9 @@ app = typer.Typer(
     " evaluate, deploy, infer, each with --group NAME; every command has --help.",
 )
 
+app.add_typer(cli_database.badlist, name="badlist")
+app.add_typer(cli_database.db, name="db")
+
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 Source = Annotated[
     str,
@@ -50,53 +52,8 @@ Work = Annotated[
 ]
 
 
-class _Options:
-    as_json = False
-
-
-def _state_dir() -> Path:
-    return Path(os.environ.get("SILHOUETTE_STATE_DIR") or ".silhouette")
-
-
 def _folder(work: Path | None, group: str) -> Path:
-    return work or _state_dir() / "work" / safe_key(group)
-
-
-def _use_embedded_services() -> None:
-    """Take the addresses of a checkout's embedded services where the environment names none."""
-    if not (_state_dir() / "state.json").is_file():
-        return
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        embedded = importlib.import_module("pipelines.embedded")
-    except ModuleNotFoundError:  # installed without a checkout
-        return
-    for name, value in embedded.environment(_state_dir()).items():
-        os.environ.setdefault(name, value)
-
-
-@contextmanager
-def _command() -> Iterator[None]:
-    with step():
-        _use_embedded_services()
-        yield
-
-
-def _show(report: Any) -> None:
-    """Print a report as a table of names and values, or as JSON."""
-    content = report.model_dump() if hasattr(report, "model_dump") else dataclasses.asdict(report)
-    if _Options.as_json:
-        print(json.dumps(content, ensure_ascii=False, default=str))
-        return
-    width = max(len(name) for name in content)
-    for name, value in content.items():
-        print(f"{name:{width}}  {f'{value:.3f}' if isinstance(value, float) else value}")
-
-
-def _tell(line: str) -> None:
-    """Print what is for people only."""
-    if not _Options.as_json:
-        print(line)
+    return work or state_dir() / "work" / safe_key(group)
 
 
 def _need(path: Path, command: str) -> Path:
@@ -120,7 +77,7 @@ def _main(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print reports as JSON, for machines.")] = False,
 ) -> None:
-    _Options.as_json = as_json
+    Output.as_json = as_json
     if debug:
         os.environ["SILHOUETTE_DEBUG"] = "1"
 
@@ -131,11 +88,11 @@ def version(group: Group, source: Source = "") -> None:
 
     A different digest means that pictures, labels or settings changed.
     """
-    with _command():
+    with command():
         from silhouette.source_version.version import source_version
         from silhouette.store import open_store
 
-        _show(source_version(group=group, source=source, store=open_store(), config=_config()))
+        show(source_version(group=group, source=source, store=open_store(), config=_config()))
 
 
 @app.command()
@@ -152,7 +109,7 @@ def download(
     What cannot be opened goes to quarantine with its reason; what is there already is not fetched again. The folder
     gets the dataset with its quality report.
     """
-    with _command():
+    with command():
         from silhouette.contracts.dataset import QUALITY_NAME
         from silhouette.database import connect
         from silhouette.download_pictures.download import PATIENCE_S, download_pictures, download_pixsets
@@ -167,13 +124,13 @@ def download(
             common: dict[str, Any] = {"store": store, "connection": connection, "config": config}
             if group:
                 out = _folder(work, group) / "dataset"
-                _show(download_pictures(group=group, source=source, out=out, **common))
-                _tell(f"quality report: {out / QUALITY_NAME}")
+                show(download_pictures(group=group, source=source, out=out, **common))
+                tell(f"quality report: {out / QUALITY_NAME}")
             if pixsets:
                 path = resolve_file(pixsets, what="the list of pixsets", folder=Path(scratch), store=store)
-                out = (work or _state_dir() / "work") / "pixsets" / safe_key(path.stem)
-                _show(download_pixsets(pixsets=path, out=out, **common))
-                _tell(f"quality report: {out / QUALITY_NAME}")
+                out = (work or state_dir() / "work") / "pixsets" / safe_key(path.stem)
+                show(download_pixsets(pixsets=path, out=out, **common))
+                tell(f"quality report: {out / QUALITY_NAME}")
 
 
 @app.command()
@@ -182,18 +139,36 @@ def segment(
     model_path: Annotated[
         str, typer.Option(help="YOLO segmentation model: FILE or s3://bucket/key. [default: as configured]")
     ] = "",
+    process_all: Annotated[
+        bool, typer.Option("--process-all", help="Do pictures again that it has seen; not those with a verdict.")
+    ] = False,
+    redo_reviewed: Annotated[
+        list[str] | None, typer.Option(metavar="PICTURE_ID", help="Do this picture again, whatever its verdict.")
+    ] = None,
+    mark_approved: Annotated[
+        bool, typer.Option("--mark-approved", help="Mark what is found as approved, without a look at it.")
+    ] = False,
+    reviewer: Annotated[str, typer.Option(help="Who gives these verdicts. [default: your login here]")] = "",
     work: Work = None,
 ) -> None:
     """Find the people on the pictures.
 
-    Pictures that this model has seen are skipped; contours go to PostgreSQL, marked unchecked.
+    Pictures that this model has seen are skipped; contours go to PostgreSQL, marked unchecked. Several workers may
+    do one group at the same time.
     """
-    with _command():
+    with command():
         from silhouette.database import connect
+        from silhouette.segment_people.records import Orders
         from silhouette.segment_people.segment import segment_people
         from silhouette.store import open_store
 
         config, folder = _config().segmentation, _folder(work, group)
+        orders = Orders(
+            process_all=process_all,
+            mark_approved=mark_approved,
+            redo_reviewed=redo_reviewed or (),
+            reviewer=reviewer or login(),
+        )
         with connect() as connection:
             report = segment_people(
                 dataset=_need(folder / "dataset", "download"),
@@ -201,9 +176,10 @@ def segment(
                 store=open_store(),
                 connection=connection,
                 config=config,
+                orders=orders,
             )
         (folder / "segmentation.json").write_text(json.dumps({"model_digest": report.model_digest}), encoding="utf-8")
-        _show(report)
+        show(report)
 
 
 @app.command()
@@ -212,7 +188,7 @@ def snapshot(group: Group, work: Work = None) -> None:
 
     Contours, review states and badlist go to the store under their digest.
     """
-    with _command():
+    with command():
         from silhouette.database import connect
         from silhouette.snapshot_contours.snapshot import snapshot_contours
         from silhouette.store import open_store
@@ -227,7 +203,7 @@ def snapshot(group: Group, work: Work = None) -> None:
                 connection=connection,
             )
         (folder / "snapshot.json").write_text(json.dumps({"digest": report.digest}), encoding="utf-8")
-        _show(report)
+        show(report)
 
 
 @app.command()
@@ -236,7 +212,7 @@ def dataset(group: Group, work: Work = None) -> None:
 
     A picture, its duplicates and its shoot never straddle two splits.
     """
-    with _command():
+    with command():
         from silhouette.build_dataset.build import build_dataset
         from silhouette.store import open_store
 
@@ -249,7 +225,7 @@ def dataset(group: Group, work: Work = None) -> None:
             config=config.dataset,
             seed=config.training.seed,
         )
-        _show(report)
+        show(report)
 
 
 @app.command()
@@ -264,7 +240,7 @@ def train(
 
     An interrupted run goes on from its last checkpoint.
     """
-    with _command():
+    with command():
         from silhouette.contracts.crops import read_head
         from silhouette.contracts.training import experiment_name
         from silhouette.store import open_store
@@ -284,7 +260,7 @@ def train(
             config=config,
             store=open_store(),
         )
-        _show(report)
+        show(report)
 
 
 @app.command()
@@ -293,12 +269,12 @@ def export(group: Group, work: Work = None) -> None:
 
     Pre-processing and softmax are in the graph; a breach of parity stops the release.
     """
-    with _command():
+    with command():
         from silhouette.export_model.export import export_model
         from silhouette.store import open_store
 
         folder = _folder(work, group)
-        _show(
+        show(
             export_model(
                 crops=_need(folder / "crops", "dataset"),
                 training=_need(folder / "training", "train"),
@@ -314,7 +290,7 @@ def evaluate(group: Group, work: Work = None) -> None:
 
     Writes metrics.json and report.html, and says the gate's verdict.
     """
-    with _command():
+    with command():
         from silhouette.evaluate_model.evaluate import evaluate_model
 
         folder = _folder(work, group)
@@ -324,7 +300,7 @@ def evaluate(group: Group, work: Work = None) -> None:
             out=folder / "evaluation",
             gate=_config().gate,
         )
-        _show(judged)
+        show(judged)
 
 
 @app.command()
@@ -333,7 +309,7 @@ def deploy(group: Group, work: Work = None) -> None:
 
     A new version is held over HTTP against its golden crops before it counts as deployed.
     """
-    with _command():
+    with command():
         from silhouette.deploy_model.deploy import deploy_model
         from silhouette.store import open_store
         from silhouette.triton_client import open_triton
@@ -346,8 +322,8 @@ def deploy(group: Group, work: Work = None) -> None:
             triton=open_triton(),
             out=folder / "deployment",
         )
-        _show(report)
-        if not _Options.as_json:
+        show(report)
+        if not Output.as_json:
             print(f"\nAsk it for the class of a real test crop:\n\n  {report.curl}")
 
 
@@ -363,7 +339,7 @@ def infer(
 
     A group's pictures, or a folder's, over HTTP, into rows and a gallery.
     """
-    with _command():
+    with command():
         from silhouette.classify_pictures.classify import classify_pictures
         from silhouette.store import open_store
         from silhouette.triton_client import open_triton
@@ -399,7 +375,7 @@ def infer(
             report = classify_pictures(
                 dataset=_need(folder / "dataset", "download"), snapshot_digest=_snapshot_digest(folder), **common
             )
-        _show(report)
+        show(report)
 
 
 @app.command()

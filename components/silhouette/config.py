@@ -60,6 +60,10 @@ class SegmentationConfig(_Section):
     person_class: str
     image_size: int = Field(ge=64, multiple_of=32)
     min_score: float = Field(gt=0, lt=1)
+    # with defaults: they do not change what is found, so who asks for a segmentation need not know them
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    runtime: Literal["auto", "torch", "onnxruntime"] = "auto"
+    half: bool = False
 
 
 class DatasetConfig(_Section):

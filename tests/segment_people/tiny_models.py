@@ -26,11 +26,27 @@ def write_segmenter(path: Path, *, names: dict[int, str] = NAMES, task: str = "s
     import torch
 
     model = _model(task, names)
+    _wake(model)
     for branch in model.model[-1].cv3:
-        torch.nn.init.constant_(branch[-1].bias, -1.0)
-        torch.nn.init.normal_(branch[-1].weight, std=0.3)
+        torch.nn.init.constant_(branch[-1].bias, -1.2)
+        torch.nn.init.normal_(branch[-1].weight, std=0.1)
     torch.save({"model": model}, path)
     return path
+
+
+def _wake(model: Any) -> None:
+    """Let the layers see noise once: else all they say is nearly constant, and the last bits decide on masks."""
+    import torch
+
+    norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    before = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = None  # the mean of what it saw
+    with torch.no_grad():
+        model.train()(torch.rand(4, 3, 128, 128))
+    for layer, momentum in zip(norms, before, strict=True):
+        layer.momentum = momentum
+    model.eval()
 
 
 def write_blind_segmenter(path: Path) -> Path:

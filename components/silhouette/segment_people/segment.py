@@ -1,42 +1,41 @@
-"""Segment the pictures that a model has not seen yet: read ahead and decode in threads, detect, write in batches.
+"""Segment the pictures that a model has not seen yet, alone or beside other workers on the same group.
 
 Reads the dataset folder, the store and the model; writes `segmentations` and `people` in PostgreSQL. A killed
-run loses at most one batch, and running it again, or twice at once, duplicates nothing.
+run loses at most the batch that it worked on, and running it again, or several at once, duplicates nothing. A worker
+returns when every batch is done, its own and those of the others.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silhouette.config import SegmentationConfig
-from silhouette.contracts import contours as contour_bytes
 from silhouette.contracts import dataset as datasets
 from silhouette.contracts.dataset import PictureRow
-from silhouette.database import segmentations
-from silhouette.database.people import PersonRow
 from silhouette.database.segmentations import Segmentation
-from silhouette.detector import DetectedPerson, Detector, load_detector, model_digest_of
-from silhouette.errors import PictureError
+from silhouette.detector import Detector, load_detector, model_digest_of
+from silhouette.errors import InputError
 from silhouette.model_source import resolve_model
 from silhouette.progress import track
-from silhouette.store import Store, in_parallel
-from silhouette.working_copy import WorkingPicture, read_picture
+from silhouette.segment_people.claims import Claim, Claims
+from silhouette.segment_people.flow import Outcome, by_claim, outcomes
+from silhouette.segment_people.records import Orders, Records
+from silhouette.store import Store
 
 if TYPE_CHECKING:
     import psycopg
 
 _LOG = logging.getLogger(__name__)
-DETECT_AT_ONCE = 16
-WRITE_AT_ONCE = 128  # pictures a transaction; what a kill can lose
+WRITE_AT_ONCE = 128  # pictures a claim and a transaction; what a kill can lose
+ASK_AGAIN_S = 0.5  # for batches of other workers, who may finish them or die
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ class SegmentReport:
     Attributes:
         model_digest: The segmenter's, with its settings; the key of its records.
         pictures: Segmented by this run.
-        already_done: Seen by this model before.
+        already_done: Seen by this model before; not those that were done again.
         people: Found by this run.
         without_people: Pictures of this run on which nobody was found.
         unreadable: Pictures that could not be opened, by reason.
@@ -78,40 +77,67 @@ class _Tally:
 
 
 def segment_people(
-    *, dataset: Path, model: str, store: Store, connection: psycopg.Connection, config: SegmentationConfig
+    *,
+    dataset: Path,
+    model: str,
+    store: Store,
+    connection: psycopg.Connection,
+    config: SegmentationConfig,
+    orders: Orders | None = None,
 ) -> SegmentReport:
     """Segment every picture of `dataset` that this model has not seen.
 
     Args:
         dataset: A dataset folder.
         model: FILE, ``s3://bucket/key`` or a key of the store.
-        store: Where the pictures are.
-        connection: To a migrated database.
-        config: The class that is a person, the size that the model sees, the least score.
+        store: Where the pictures are, and exports of models.
+        connection: To a migrated database; it holds this worker's claims.
+        config: The class that is a person, the size that the model sees, the least score, what runs it.
+        orders: What is done again, and marked as what; None: nothing again, all unchecked.
 
     Raises:
-        InputError: The model cannot be used, or a picture's bytes are gone from the store.
+        InputError: The model cannot be used, a picture's bytes are gone from the store, or a named one is unknown.
         ServiceError: PostgreSQL or the store went away; finished batches are kept.
     """
-    start = time.monotonic()
+    start, orders = time.monotonic(), orders or Orders()
     tally = _Tally()
-    rows = {row.sha256: row for row in datasets.read(dataset).rows}
+    every = datasets.read(dataset).rows
+    rows = {row.sha256: row for row in every}
     with tempfile.TemporaryDirectory(prefix="silhouette-model-") as folder:
         path = resolve_model(model, folder=Path(folder), store=store)
         digest = model_digest_of(
-            path, person_class=config.person_class, image_size=config.image_size, min_score=config.min_score
+            path,
+            person_class=config.person_class,
+            image_size=config.image_size,
+            min_score=config.min_score,
+            half=config.half,
         )
-        done = segmentations.segmented(connection, model_digest=digest, sha256s=rows)
-        missing = [row for sha256, row in sorted(rows.items()) if sha256 not in done]
-        if missing:
+        records = Records(
+            connection, model_digest=digest, orders=orders, named=_sha256s_of(orders.redo_reviewed, every)
+        )
+        claims = Claims(
+            connection,
+            model_digest=digest,
+            rows=list(rows.values()),
+            finished=records.finished,
+            size=WRITE_AT_ONCE,
+        )
+        if claims.missing:
             detector = load_detector(
-                path, person_class=config.person_class, image_size=config.image_size, min_score=config.min_score
+                path,
+                person_class=config.person_class,
+                image_size=config.image_size,
+                min_score=config.min_score,
+                device=config.device,
+                runtime=config.runtime,
+                half=config.half,
+                store=store,
             )
-            _segment(missing, tally, store=store, connection=connection, detector=detector)
+            _work(claims, records, tally, store=store, detector=detector)
     report = SegmentReport(
         model_digest=digest,
         pictures=tally.pictures,
-        already_done=len(done),
+        already_done=claims.already_done,
         people=tally.people,
         without_people=tally.without_people,
         unreadable=dict(sorted(tally.unreadable.items())),
@@ -121,50 +147,52 @@ def segment_people(
     return report
 
 
-def _segment(
-    rows: list[PictureRow], tally: _Tally, *, store: Store, connection: psycopg.Connection, detector: Detector
-) -> None:
-    def read(row: PictureRow) -> tuple[PictureRow, WorkingPicture | PictureError]:
-        try:
-            return row, read_picture(store, row)
-        except PictureError as error:
-            return row, error
-
-    found: list[Segmentation] = []
-    opened = in_parallel(read, rows, workers=min(4, os.cpu_count() or 1))
-    shown = track(opened, total=len(rows), description="segmenting")
-    while chunk := list(islice(shown, DETECT_AT_ONCE)):
-        found += _detect(chunk, detector, tally)
-        if len(found) >= WRITE_AT_ONCE:
-            segmentations.add(connection, model_digest=detector.model_digest, found=found)
-            found = []
-    segmentations.add(connection, model_digest=detector.model_digest, found=found)
-
-
-def _detect(
-    chunk: list[tuple[PictureRow, WorkingPicture | PictureError]], detector: Detector, tally: _Tally
-) -> Iterator[Segmentation]:
-    pictures = [(row, item) for row, item in chunk if isinstance(item, WorkingPicture)]
-    for row, item in chunk:
-        if isinstance(item, PictureError):
-            tally.unreadable[item.reason] += 1
-            _LOG.warning("picture %s cannot be opened and is skipped: %s", row.picture_id, item)
-    people = detector.detect([picture.pixels for _, picture in pictures])
-    for (row, picture), persons in zip(pictures, people, strict=True):
-        tally.pictures += 1
-        tally.people += len(persons)
-        tally.without_people += not persons
-        yield Segmentation(
-            picture_sha256=row.sha256,
-            width=picture.width,
-            height=picture.height,
-            people=tuple(_packed(person, picture) for person in persons),
+def _sha256s_of(picture_ids: Collection[str], rows: Sequence[PictureRow]) -> set[str]:
+    wanted = set(picture_ids)
+    found = {row.picture_id: row.sha256 for row in rows if row.picture_id in wanted}
+    if unknown := sorted(wanted - found.keys()):
+        raise InputError(
+            f"a picture that is done again must be one of the group, {unknown[0]!r} is not; correct --redo-reviewed"
         )
+    return set(found.values())
 
 
-def _packed(person: DetectedPerson, picture: WorkingPicture) -> PersonRow:
-    contours, box_xyxy = picture.to_original(person.contours, person.box_xyxy)
-    return PersonRow(box_xyxy=box_xyxy, score=person.score, contours=contour_bytes.encode(contours))
+def _work(claims: Claims, records: Records, tally: _Tally, *, store: Store, detector: Detector) -> None:
+    """Do batches until none is left; what others claimed is waited for, and done here when they die."""
+
+    def finish(claim: Claim, found: list[Outcome]) -> None:
+        _write(found, records, tally)
+        claims.give_back(claim.lock)
+
+    def rounds() -> Generator[Outcome, None, None]:
+        while claims.any_left:
+            begun = False
+            with closing(outcomes(claims.free(), store=store, detector=detector)) as found:
+                for outcome in by_claim(found, finish=finish):
+                    begun = True
+                    yield outcome
+            # everything of ours is written and given back by now: who waits holds nothing that another waits for
+            if claims.any_left and not begun:
+                time.sleep(ASK_AGAIN_S)
+
+    with closing(claims), closing(rounds()) as found:
+        for _ in track(found, total=claims.missing, description="segmenting"):
+            pass
+
+
+def _write(found: list[Outcome], records: Records, tally: _Tally) -> None:
+    seen = []
+    for outcome in found:
+        if isinstance(outcome.result, Segmentation):
+            seen.append(outcome.result)
+        else:
+            tally.unreadable[outcome.result.reason] += 1
+            _LOG.warning("picture %s cannot be opened and is skipped: %s", outcome.row.picture_id, outcome.result)
+    if not seen:
+        return
+    tally.pictures += records.write(seen)
+    tally.people += sum(len(item.people) for item in seen)
+    tally.without_people += sum(not item.people for item in seen)
 
 
 def _log(report: SegmentReport) -> None:
