@@ -1,8 +1,10 @@
-"""The picture service of the ingest benchmarks: as little work a request as the contract allows, a process of its own.
+"""The picture services of the ingest benchmarks, each a process of its own: the reference service, and a simulated one.
+
+The simulated one lists and sends any number of pictures with as little work a request as the contract allows:
 
 python -m tests.benchmarks.ingest_service PORT PICTURES FOLDER
 
-Serves PICTURES pictures of the group `GROUP` out of the JPEG files of FOLDER, which it holds in memory: each id gets
+It serves PICTURES pictures of the group `GROUP` out of the JPEG files of FOLDER, which it holds in memory: each id gets
 one of them with the id written into a comment, so that no two pictures have the same bytes. The listing has an ETag
 and no SHA-256, so a client can skip nothing. Beyond the contract: ``/served`` tells how often bytes were sent.
 """
@@ -10,8 +12,10 @@ and no SHA-256, so a client can skip nothing. Beyond the contract: ``/served`` t
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -37,6 +41,12 @@ def picture_id(number: int) -> str:
 
 def etag(number: int) -> str:
     return f'"{number:07d}-1"'
+
+
+def with_comment(jpeg: bytes, text: str) -> bytes:
+    """Write a text into a JPEG: the same picture, other bytes."""
+    comment = text.encode()
+    return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
 
 
 class App:
@@ -72,8 +82,7 @@ class App:
         return 404, _JSON, b'{"error": "not_found", "message": "there is no such thing"}'
 
     def _bytes(self, number: int) -> bytes:
-        jpeg, comment = self._jpegs[number % len(self._jpegs)], picture_id(number).encode()
-        return jpeg[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + jpeg[2:]
+        return with_comment(self._jpegs[number % len(self._jpegs)], picture_id(number))
 
     def _page(self, query: dict[str, list[str]]) -> bytes:
         first = int(query.get("cursor", ["0"])[0])
@@ -90,11 +99,39 @@ class App:
 
 @contextmanager
 def serving(pictures: int, folder: Path) -> Iterator[PictureServiceSettings]:
-    """Serve `pictures` pictures made of the JPEGs in `folder`."""
+    """Serve `pictures` pictures made of the JPEGs in `folder`, simulated."""
     (port,) = ports.choose(1)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.ingest_service", str(port), str(pictures), str(folder)]
-    )
+    with _running(port, ["tests.benchmarks.ingest_service", str(port), str(pictures), str(folder)]) as settings:
+        yield settings
+
+
+@contextmanager
+def reference(pictures: int, folder: Path) -> Iterator[PictureServiceSettings]:
+    """Serve `pictures` pictures made of the JPEGs in `folder` as files, by the project's reference service."""
+    (port,) = ports.choose(1)
+    jpegs = [path.read_bytes() for path in sorted(folder.iterdir())]
+    with tempfile.TemporaryDirectory(prefix="silhouette-bench-") as made:
+        root, lines = Path(made), []
+        (root / "group.json").write_text(json.dumps({"name": GROUP, "classes": CLASSES}))
+        for number in range(pictures):
+            name, which = picture_id(number), number % len(jpegs)
+            (root / f"{name}.jpg").write_bytes(with_comment(jpegs[which], name))
+            shown = {
+                "picture_id": name,
+                "file": f"{name}.jpg",
+                "label": CLASSES[which % 2],
+                "pixset_id": f"s{number // 40}",
+            }
+            lines.append(json.dumps(shown))
+        (root / "pictures.jsonl").write_text("\n".join(lines))
+        with _running(port, ["pipelines.embedded.picture_service", "--port", str(port), "--root", made]) as settings:
+            yield settings
+
+
+@contextmanager
+def _running(port: int, module: list[str]) -> Iterator[PictureServiceSettings]:
+    environ = {**os.environ, "SILHOUETTE_PICTURE_SERVICE_TOKEN": TOKEN}
+    process = subprocess.Popen([sys.executable, "-m", *module], env=environ)
     try:
         settings = PictureServiceSettings(url=f"http://127.0.0.1:{port}", token=TOKEN)
         deadline = time.monotonic() + _START_S
