@@ -23,6 +23,7 @@ from silhouette.store import (
     StoredObject,
     StoreRefusedError,
     TooLargeObjectError,
+    as_they_end,
     in_parallel,
     open_store,
 )
@@ -263,6 +264,27 @@ def test_reading_ahead_is_bounded_and_the_first_error_ends_the_work() -> None:
     with pytest.raises(InputError, match="five"):
         list(results)
     assert len(taken) < 20
+
+
+def test_results_come_as_they_end_and_the_first_error_ends_the_work() -> None:
+    slow, taken = threading.Event(), []
+
+    def work(number: int) -> int:
+        taken.append(number)
+        if number == 0:
+            slow.wait(20)
+        if number == 7:
+            raise InputError("seven")
+        return number
+
+    results = as_they_end(work, range(1000), workers=2)
+    assert [next(results) for _ in range(3)] == [1, 2, 3]
+    assert len(taken) <= 8
+    slow.set()
+    with pytest.raises(InputError, match="seven"):
+        list(results)
+    assert len(taken) < 20
+    assert sorted(as_they_end(str, range(30), workers=3)) == sorted(map(str, range(30)))
 
 
 # ---- patience

@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from queue import SimpleQueue
 from typing import IO, Any, TypeVar
 from xml.etree.ElementTree import ParseError
 
@@ -455,6 +456,24 @@ def in_parallel(function: Callable[[A], B], items: Iterable[A], *, workers: int)
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def as_they_end(function: Callable[[A], B], items: Iterable[A], *, workers: int) -> Generator[B, None, None]:
+    """Yield ``function(item)`` as each ends, so that a slow one holds up nobody; else as `in_parallel`."""
+    ended: SimpleQueue[Future[B]] = SimpleQueue()
+    running = 0
+    pool = ThreadPoolExecutor(max_workers=workers)
+    try:
+        for item in items:
+            pool.submit(function, item).add_done_callback(ended.put)
+            running += 1
+            if running >= 2 * workers:
+                yield ended.get().result()
+                running -= 1
+        for _ in range(running):
+            yield ended.get().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

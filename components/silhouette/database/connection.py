@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -101,6 +102,40 @@ def connect(dsn: str | None = None) -> psycopg.Connection:
             connection.close()
             raise
     return connection
+
+
+def now(connection: psycopg.Connection) -> datetime:
+    """Return the time by the server's clock, by which all rows are stamped.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded_statement(connection):
+        row = connection.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None, "the statement has one row"
+    moment: datetime = row[0]
+    return moment
+
+
+def try_lock(connection: psycopg.Connection, number: int) -> bool:
+    """Take an advisory lock that lives as long as the connection; return whether nobody else has it.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded_statement(connection):
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", (number,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def unlock(connection: psycopg.Connection, number: int) -> None:
+    """Give an advisory lock back.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded_statement(connection):
+        connection.execute("SELECT pg_advisory_unlock(%s)", (number,))
 
 
 def installation_id(connection: psycopg.Connection) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg
 
@@ -74,3 +75,55 @@ def add(connection: psycopg.Connection, *, model_digest: str, found: Sequence[Se
             connection, ((ids[item.picture_sha256], item.people) for item in ordered if item.picture_sha256 in ids)
         )
     return len(ids)
+
+
+def not_to_redo(
+    connection: psycopg.Connection,
+    *,
+    model_digest: str,
+    sha256s: Collection[str],
+    before: datetime,
+    unchecked: bool,
+    named: Collection[str],
+) -> set[str]:
+    """Return those of the pictures that the model has seen and need not see again.
+
+    Args:
+        connection: To a migrated database.
+        model_digest: The segmenter's.
+        sha256s: The pictures.
+        before: Only records from before are done again: later ones are another worker's of the same order.
+        unchecked: Whether records that nobody reviewed are done again.
+        named: Pictures that are done again whatever was decided about them.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded(connection):
+        rows = connection.execute(
+            """
+            SELECT picture_sha256 FROM segmentations
+            WHERE model_digest = %s AND picture_sha256 = ANY(%s)
+                AND NOT (created_at < %s AND ((%s AND status = 'unchecked') OR picture_sha256 = ANY(%s)))
+            """,
+            (model_digest, list(sha256s), before, unchecked, list(named)),
+        ).fetchall()
+    return {row[0] for row in rows}
+
+
+def remove_unchecked(
+    connection: psycopg.Connection, *, model_digest: str, sha256s: Collection[str], before: datetime
+) -> None:
+    """Remove records from before that nobody reviewed, with their people.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded(connection):
+        connection.execute(
+            """
+            DELETE FROM segmentations
+            WHERE model_digest = %s AND picture_sha256 = ANY(%s) AND status = 'unchecked' AND created_at < %s
+            """,
+            (model_digest, list(sha256s), before),
+        )

@@ -30,7 +30,7 @@ from silhouette.picture_source.listing import Listing, require_enough
 from silhouette.picture_source.source import Source, open_pixsets, open_source
 from silhouette.progress import track
 from silhouette.settings import PictureServiceSettings
-from silhouette.store import Store, in_parallel
+from silhouette.store import Store, as_they_end
 
 if TYPE_CHECKING:
     import psycopg
@@ -213,7 +213,7 @@ def _bring_all(bringer: Bringer, source: Source, scratch: Scratch, total: int, c
     first: PictureRecord | None = None
     limits = config.pictures
     scratch.connection.execute("BEGIN")
-    with closing(in_parallel(bringer.bring, bringer.tasks(), workers=limits.workers)) as outcomes:
+    with closing(as_they_end(bringer.bring, bringer.tasks(), workers=limits.workers)) as outcomes:
         for outcome in track(outcomes, total=total, description="downloading"):
             scratch.take(outcome.picture, outcome.record)
             if outcome.fetched_bytes is not None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from silhouette.contracts.dataset import PictureRow
-from silhouette.database.connection import guarded_statement
+from silhouette.database.connection import try_lock, unlock
 from silhouette.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ class Claims:
             ServiceError: PostgreSQL went away.
         """
         self._held.discard(lock)
-        with guarded_statement(self._connection):
-            self._connection.execute("SELECT pg_advisory_unlock(%s)", (lock,))
+        unlock(self._connection, lock)
 
     def close(self) -> None:
         """Give back what is still claimed; a connection that is gone has done so already."""
@@ -104,9 +103,7 @@ class Claims:
                 self.give_back(lock)
 
     def _locked(self, lock: int) -> bool:
-        with guarded_statement(self._connection):
-            row = self._connection.execute("SELECT pg_try_advisory_lock(%s)", (lock,)).fetchone()
-        if row is None or not row[0]:
+        if not try_lock(self._connection, lock):
             return False
         self._held.add(lock)
         return True

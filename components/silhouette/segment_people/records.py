@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from silhouette.database import reviews, segmentations
-from silhouette.database.connection import guarded
+from silhouette.database.connection import guarded, now
 from silhouette.database.reviews import Verdict
 from silhouette.database.segmentations import Segmentation
 from silhouette.errors import InputError
@@ -66,24 +66,20 @@ class Records:
         # what another worker of the same order did since then need not be done again
         self._began: datetime | None = None
         if orders.process_all or named:
-            with guarded(connection):
-                row = connection.execute("SELECT clock_timestamp()").fetchone()
-            self._began = row[0] if row else None
+            self._began = now(connection)
 
     def finished(self, sha256s: Collection[str]) -> set[str]:
         """Return those of the pictures on which nothing is left to do."""
         if self._began is None:
             return segmentations.segmented(self._connection, model_digest=self._digest, sha256s=sha256s)
-        with guarded(self._connection):
-            rows = self._connection.execute(
-                """
-                SELECT picture_sha256 FROM segmentations
-                WHERE model_digest = %s AND picture_sha256 = ANY(%s)
-                    AND NOT (created_at < %s AND ((%s AND status = 'unchecked') OR picture_sha256 = ANY(%s)))
-                """,
-                (self._digest, list(sha256s), self._began, self._orders.process_all, list(self._named)),
-            ).fetchall()
-        return {row[0] for row in rows}
+        return segmentations.not_to_redo(
+            self._connection,
+            model_digest=self._digest,
+            sha256s=sha256s,
+            before=self._began,
+            unchecked=self._orders.process_all,
+            named=self._named,
+        )
 
     def write(self, found: Sequence[Segmentation]) -> int:
         """Write a batch in one transaction and return how many of its pictures are ours.
@@ -95,7 +91,7 @@ class Records:
         sha256s = [item.picture_sha256 for item in found]
         with guarded(self._connection):
             if self._began is not None:
-                self._make_room(sha256s)
+                self._make_room(sha256s, self._began)
             before = self._mine(sha256s) if self._orders.mark_approved else set()
             written = segmentations.add(self._connection, model_digest=self._digest, found=found)
             if self._orders.mark_approved:
@@ -105,19 +101,13 @@ class Records:
     def _mine(self, sha256s: Collection[str]) -> set[str]:
         return segmentations.segmented(self._connection, model_digest=self._digest, sha256s=sha256s)
 
-    def _make_room(self, sha256s: Sequence[str]) -> None:
+    def _make_room(self, sha256s: Sequence[str], began: datetime) -> None:
         """Remove what is to be done again; a verdict that came while we worked stays, unless its picture was named."""
         self._decide([sha256 for sha256 in sha256s if sha256 in self._named], "unchecked", REDONE)
-        self._connection.execute(
-            """
-            DELETE FROM segmentations
-            WHERE model_digest = %s AND picture_sha256 = ANY(%s) AND status = 'unchecked' AND created_at < %s
-            """,
-            (self._digest, list(sha256s), self._began),
-        )
+        segmentations.remove_unchecked(self._connection, model_digest=self._digest, sha256s=sha256s, before=began)
 
     def _decide(self, sha256s: Sequence[str], status: reviews.Status, reason: str) -> None:
-        now = reviews.read(self._connection, model_digest=self._digest, sha256s=sha256s)
+        current = reviews.read(self._connection, model_digest=self._digest, sha256s=sha256s)
         verdicts = [
             Verdict(
                 picture_sha256=sha256,
@@ -127,7 +117,7 @@ class Records:
                 reviewer=self._orders.reviewer,
                 reason=reason,
             )
-            for sha256, review in sorted(now.items())
+            for sha256, review in sorted(current.items())
             if (review.status == "unchecked") != (status == "unchecked")  # give a verdict, or take one back
         ]
         reviews.decide(self._connection, verdicts)
