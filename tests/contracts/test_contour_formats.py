@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
+from silhouette import detector
 from silhouette.contracts import contour_formats as formats
 from silhouette.contracts import contours
 from silhouette.errors import InputError
@@ -412,6 +413,7 @@ def test_joining_the_parts_of_a_person_costs_a_line(height: int) -> None:
 
 
 def test_ultralytics_own_way_of_joining_is_read_exactly_along_edges() -> None:
+    detector._import_ultralytics()  # so that it loads no code from checkpoints in any later test
     from ultralytics.data.converter import merge_multi_segment
 
     mask = person(parts=True)

@@ -147,7 +147,11 @@ def test_rejected_picture_rebuilds_the_dataset_and_downloads_nothing(
 ) -> None:
     with psycopg.connect(embedded.environment(state)["SILHOUETTE_POSTGRES_DSN"]) as connection:
         connection.execute(
-            "UPDATE segmentations SET status = 'rejected' WHERE id = (SELECT min(id) FROM segmentations)"
+            """
+            UPDATE segmentations
+            SET status = 'rejected', revision = revision + 1, reviewer = 'a test', reason = 'blurred'
+            WHERE id = (SELECT min(id) FROM segmentations)
+            """
         )
     changed = run()
     assert changed.returncode == 0, changed.stdout[-4000:] + changed.stderr
