@@ -112,13 +112,14 @@ def reference(pictures: int, folder: Path) -> Iterator[PictureServiceSettings]:
     jpegs = [path.read_bytes() for path in sorted(folder.iterdir())]
     with tempfile.TemporaryDirectory(prefix="silhouette-bench-") as made:
         root, lines = Path(made), []
+        (root / "pictures").mkdir()  # the service looks for groups in the folder above
         (root / "group.json").write_text(json.dumps({"name": GROUP, "classes": CLASSES}))
         for number in range(pictures):
             name, which = picture_id(number), number % len(jpegs)
-            (root / f"{name}.jpg").write_bytes(with_comment(jpegs[which], name))
+            (root / "pictures" / f"{name}.jpg").write_bytes(with_comment(jpegs[which], name))
             shown = {
                 "picture_id": name,
-                "file": f"{name}.jpg",
+                "file": f"pictures/{name}.jpg",
                 "label": CLASSES[which % 2],
                 "pixset_id": f"s{number // 40}",
             }
