@@ -323,8 +323,7 @@ def deploy(group: Group, work: Work = None) -> None:
             out=folder / "deployment",
         )
         show(report)
-        if not Output.as_json:
-            print(f"\nAsk it for the class of a real test crop:\n\n  {report.curl}")
+        tell(f"\nAsk it for the class of a real test crop:\n\n  {report.curl}")
 
 
 @app.command()

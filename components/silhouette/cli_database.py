@@ -12,6 +12,7 @@ import typer
 
 from silhouette.command import answer, command, login
 from silhouette.errors import InputError
+from silhouette.names import is_text
 
 if TYPE_CHECKING:
     from silhouette.badlist_file import BadlistFile
@@ -96,7 +97,7 @@ def remove(
     with command():
         from silhouette.database import badlist, connect
 
-        if odd := [name for name in picture_ids if any("\ud800" <= letter <= "\udfff" for letter in name)]:
+        if odd := [name for name in picture_ids if not is_text(name)]:
             raise InputError(
                 f"a picture id must be UTF-8 text, got {odd[0]!r}; `silhouette badlist list` shows the ids"
             )

@@ -20,7 +20,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -72,6 +72,16 @@ class Detector(Protocol):
 
     def detect(self, pixels: Sequence[Pixels]) -> list[list[DetectedPerson]]:
         """Find the people on each picture (uint8 RGB [h, w, 3]), the surest first."""
+
+
+def in_same_shape(pixels: Sequence[Pixels], *, at_once: int) -> Iterator[list[int]]:
+    """Yield the indices of pictures that have one shape, at most `at_once` of them together."""
+    shapes: dict[tuple[int, ...], list[int]] = {}
+    for index, picture in enumerate(pixels):
+        shapes.setdefault(picture.shape, []).append(index)
+    for indices in shapes.values():
+        for start in range(0, len(indices), at_once):
+            yield indices[start : start + at_once]
 
 
 def model_digest_of(
@@ -352,14 +362,9 @@ class UltralyticsDetector:
     def detect(self, pixels: Sequence[Pixels]) -> list[list[DetectedPerson]]:
         """Find the people on each picture (uint8 RGB [h, w, 3]), the surest first."""
         found: list[list[DetectedPerson]] = [[] for _ in pixels]
-        shapes: dict[tuple[int, ...], list[int]] = {}
-        for index, picture in enumerate(pixels):
-            shapes.setdefault(picture.shape, []).append(index)
-        for indices in shapes.values():
-            for start in range(0, len(indices), self.at_once):
-                part = indices[start : start + self.at_once]
-                for index, people in zip(part, self._detect_same_shape([pixels[i] for i in part]), strict=True):
-                    found[index] = people
+        for part in in_same_shape(pixels, at_once=self.at_once):
+            for index, people in zip(part, self._detect_same_shape([pixels[i] for i in part]), strict=True):
+                found[index] = people
         return found
 
     def _detect_same_shape(self, pixels: Sequence[Pixels]) -> list[list[DetectedPerson]]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from silhouette.contracts.contours import from_mask
-from silhouette.detector import MAX_PEOPLE, NMS_IOU, DetectedPerson, Pixels, no_such_class
+from silhouette.detector import MAX_PEOPLE, NMS_IOU, DetectedPerson, Pixels, in_same_shape, no_such_class
 from silhouette.errors import InputError
 
 Floats = npt.NDArray[np.float32]
@@ -238,16 +238,12 @@ class OnnxDetector:
     def detect(self, pixels: Sequence[Pixels]) -> list[list[DetectedPerson]]:
         """Find the people on each picture (uint8 RGB [h, w, 3]), the surest first; `lanes` threads may call it."""
         found: list[list[DetectedPerson]] = [[] for _ in pixels]
-        shapes: dict[tuple[int, ...], list[int]] = {}
-        for index, picture in enumerate(pixels):
-            shapes.setdefault(picture.shape, []).append(index)
-        for shape, indices in shapes.items():
-            fit = self.fit((shape[0], shape[1]))
-            for start in range(0, len(indices), self.at_once):
-                part = indices[start : start + self.at_once]
-                answers, protos = self.forward(np.stack([fit.letterbox(pixels[index]) for index in part]))
-                for index, answer, own in zip(part, answers, protos, strict=False):  # a fixed batch is filled up
-                    found[index] = self._people(answer, own, fit)
+        for part in in_same_shape(pixels, at_once=self.at_once):
+            height, width = pixels[part[0]].shape[:2]
+            fit = self.fit((height, width))
+            answers, protos = self.forward(np.stack([fit.letterbox(pixels[index]) for index in part]))
+            for index, answer, own in zip(part, answers, protos, strict=False):  # a fixed batch is filled up
+                found[index] = self._people(answer, own, fit)
         return found
 
     def fit(self, shape: tuple[int, int]) -> Fit:

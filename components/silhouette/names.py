@@ -31,3 +31,11 @@ def safe_key(name: str) -> str:
     slug = slug[: MAX_KEY_LENGTH - _DIGEST_LENGTH - 2].strip("-") or "x"
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
     return f"{slug}--{digest}"
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a name can be kept by every database: no NUL, no half of a surrogate pair."""
+    try:
+        return b"\0" not in name.encode()
+    except UnicodeEncodeError:
+        return False

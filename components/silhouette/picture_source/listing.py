@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from silhouette.contracts.dataset import SPLITS, RefusedPicture
 from silhouette.errors import InputError
+from silhouette.names import is_text
 
 T = TypeVar("T")
 
@@ -141,7 +142,7 @@ class Listing:
         for item in some:
             if isinstance(item, RefusedPicture):
                 refused.append(item)
-            elif _is_text(item):
+            elif _can_be_kept(item):
                 rows.append((*astuple(item), item.label))
             else:
                 name = item.picture_id.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
@@ -190,12 +191,9 @@ class Listing:
         )
 
 
-def _is_text(picture: SourcePicture) -> bool:
+def _can_be_kept(picture: SourcePicture) -> bool:
     texts = "\n".join((picture.picture_id, picture.label, picture.pixset_id, picture.stamp, picture.locator))
-    try:
-        return b"\0" not in texts.encode() and len(picture.picture_id.encode()) <= _LONGEST_ID
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
+    return is_text(texts) and len(picture.picture_id.encode()) <= _LONGEST_ID
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from silhouette.errors import InputError
-from silhouette.picture_source.tree import is_text
+from silhouette.names import is_text
 
 MAX_BYTES = 16 << 20
 _KEYS = ("pixset_id", "limit")

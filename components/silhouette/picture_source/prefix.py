@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 from silhouette.contracts.dataset import RefusedPicture
 from silhouette.errors import InputError, PictureError, ServiceError
+from silhouette.names import is_text
 from silhouette.picture_source import tree
 from silhouette.picture_source.fetcher import Fetched
 from silhouette.picture_source.listing import SourcePicture
@@ -57,7 +58,7 @@ class PrefixSource:
     def __init__(self, address: str, store: Store) -> None:
         bucket, _, prefix = address.removeprefix(SCHEME).partition("/")
         prefix = prefix.removesuffix("/")
-        sayable = tree.is_text(prefix) and not _FOLDERS_ONLY.intersection(prefix.split("/"))
+        sayable = is_text(prefix) and not _FOLDERS_ONLY.intersection(prefix.split("/"))
         if not address.startswith(SCHEME) or not _BUCKET.fullmatch(bucket) or not sayable:
             raise InputError(f"SOURCE must be a folder or s3://bucket/prefix, got {address!r}; correct it")
         self._store = store.of_bucket(bucket)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from silhouette.errors import InputError
+from silhouette.names import is_text
 from silhouette.picture_source.listing import split_of
 
 MANIFESTS = ("pictures.csv", "pictures.jsonl")
@@ -51,14 +52,6 @@ class ManifestRow:
 def is_hidden(name: str) -> bool:
     """Tell whether a file or folder of this name is passed over."""
     return name.startswith(".")
-
-
-def is_text(text: str) -> bool:
-    """Tell whether a name can be kept by every database: no NUL, no half of a surrogate pair."""
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False
 
 
 def class_folders(top: Iterable[str], below: Callable[[str], Iterable[str]]) -> list[ClassFolder]:

@@ -71,7 +71,7 @@ class Records:
     def finished(self, sha256s: Collection[str]) -> set[str]:
         """Return those of the pictures on which nothing is left to do."""
         if self._began is None:
-            return segmentations.segmented(self._connection, model_digest=self._digest, sha256s=sha256s)
+            return self._seen(sha256s)
         return segmentations.not_to_redo(
             self._connection,
             model_digest=self._digest,
@@ -92,13 +92,13 @@ class Records:
         with guarded(self._connection):
             if self._began is not None:
                 self._make_room(sha256s, self._began)
-            before = self._mine(sha256s) if self._orders.mark_approved else set()
+            before = self._seen(sha256s) if self._orders.mark_approved else set()
             written = segmentations.add(self._connection, model_digest=self._digest, found=found)
             if self._orders.mark_approved:
                 self._decide([sha256 for sha256 in sha256s if sha256 not in before], "approved", APPROVED)
         return written
 
-    def _mine(self, sha256s: Collection[str]) -> set[str]:
+    def _seen(self, sha256s: Collection[str]) -> set[str]:
         return segmentations.segmented(self._connection, model_digest=self._digest, sha256s=sha256s)
 
     def _make_room(self, sha256s: Sequence[str], began: datetime) -> None:
