@@ -15,9 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silhouette.classify_pictures import pictures
+from silhouette import cut_people
 from silhouette.classify_pictures.gallery import GALLERY_NAME, RIGHT, WRONG, Gallery, outcome_of
-from silhouette.classify_pictures.pictures import CropShape, CutPerson, CutPicture
 from silhouette.config import DatasetConfig
 from silhouette.contracts import dataset as datasets
 from silhouette.contracts import predictions, snapshot
@@ -25,6 +24,7 @@ from silhouette.contracts.dataset import RefusedPicture
 from silhouette.contracts.deployment import card_key
 from silhouette.contracts.model_bundle import ModelCard
 from silhouette.contracts.predictions import Prediction
+from silhouette.cut_people import CropShape, CutPerson, CutPicture
 from silhouette.errors import InputError
 from silhouette.names import safe_key
 from silhouette.progress import track
@@ -166,18 +166,20 @@ def _of_dataset(folder: Path, digest: str, *, store: Store, scratch: Path, shape
     store.get_file(snapshot.store_key(digest), path)
     head, rows = snapshot.read_head(path), snapshot.read(path)
     path.unlink()
-    out = pictures.left_out(content, head, rows)
+    out = cut_people.left_out(content, head, rows)
     by_reason: dict[str, list[str]] = {}
     for picture_id, reason in out.items():
         by_reason.setdefault(reason, []).append(picture_id)
     used = [row for row in content.rows if row.picture_id not in out]
-    found = pictures.of_dataset(used, rows, store=store, shape=shape, everyone=everyone)
+    found = cut_people.of_dataset(used, rows, store=store, shape=shape, everyone=everyone)
     return _Work(title=content.group, total=len(used), found=found, left_out=by_reason)
 
 
 def _of_folder(source: Path, detector: Detector, *, classes: Sequence[str], shape: CropShape, everyone: bool) -> _Work:
-    files = pictures.files_of(source)
-    found = pictures.of_folder(files, source=source, classes=classes, detector=detector, shape=shape, everyone=everyone)
+    files = cut_people.files_of(source)
+    found = cut_people.of_folder(
+        files, source=source, classes=classes, detector=detector, shape=shape, everyone=everyone
+    )
     return _Work(title=source.resolve().name, total=len(files), found=found, left_out={})
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from silhouette.classify_pictures.pictures import CutPerson, CutPicture
 from silhouette.contracts.predictions import Prediction
+from silhouette.cut_people import CutPerson, CutPicture
 
 GALLERY_NAME = "gallery.html"
 RIGHT, WRONG, UNLABELLED, NOBODY = "right", "wrong", "unlabelled", "nobody"
