@@ -96,15 +96,18 @@ class TrainingConfig(_Section):
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     backbone_lr_scale: float = Field(gt=0, le=1)
+    layer_decay: float = Field(gt=0, le=1)
+    accumulate: int = Field(ge=1)
     weight_decay: float = Field(ge=0)
     label_smoothing: float = Field(ge=0, lt=1)
     mixup: float = Field(ge=0)
-    class_balance: Literal["none", "weights", "sampling"]
+    class_balance: Literal["none", "weights", "sampling", "logit_adjustment"]
     min_zoom: float = Field(gt=0, le=1)
     random_erasing: float = Field(ge=0, le=1)
     background_swap: float = Field(ge=0, le=1)
     ema_decay: float = Field(ge=0, lt=1)
     patience: int = Field(ge=0)
+    checkpoint_minutes: float = Field(gt=0)
     seed: int
 
 

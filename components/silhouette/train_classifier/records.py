@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from silhouette.train_classifier.tracking import Tracker
 
 _LOG = logging.getLogger(__name__)
-_METRICS = ("train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1")
+_METRICS = ("val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1")
 _CELL, _STRIP, _COLUMNS, _MOST = 160, 20, 8, 32  # pixels, pixels, crops, crops
 
 
@@ -54,11 +54,12 @@ class EpochRecord(Callback):
         """Look at the clock, for the log line only."""
         self._started = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: Trainer, _module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, module: CropClassifier) -> None:
         """Write the table anew, and say how the epoch went."""
         seen = trainer.callback_metrics
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
-        row = {"epoch": trainer.current_epoch + 1, "learning_rate": rate} | {
+        loss = float(module.loss_sum) / module.loss_count
+        row = {"epoch": trainer.current_epoch + 1, "learning_rate": rate, "train_loss": loss} | {
             name: float(seen[name]) for name in _METRICS
         }
         self.rows.append(row)

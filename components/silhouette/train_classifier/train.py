@@ -88,40 +88,37 @@ def _train(
     head = crops_contract.read_head(crops)
     built = backbones.build_backbone(name, classes=len(head.classes), crop_size=head.crop_size)
     scale = 1.0 if built.fixed_size else config.train_scale
-    data = crop_data.CropData(crops, config=config, train_size=max(32, round(head.crop_size * scale / 16) * 16))
-    module = classifier.CropClassifier(
-        built, config, class_counts=data.class_counts, picture_ids=data.train.picture_ids
-    )
     for folder in ("checkpoints", "csv_logs", "train_batches"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     parameters = config.model_dump() | {"backbone": name}
     identity = {"crops_digest": head.digest, "parameters": parameters, "code_version": silhouette.__version__}
     prefix = f"models/{safe_key(head.group)}/{safe_key(experiment)}"
-    keeper = checkpoints.Checkpoints(out, store=store, prefix=prefix, identity=identity)
+    keeper = checkpoints.Checkpoints(
+        out, store=store, prefix=prefix, identity=identity, minutes=config.checkpoint_minutes
+    )
+    last = keeper.resume_from()
+    done, batches = keeper.position(last)
+    train_size = max(32, round(head.crop_size * scale / 16) * 16)
+    data = crop_data.CropData(crops, config=config, train_size=train_size, start=(done, batches))
+    module = classifier.CropClassifier(
+        built, config, class_counts=data.class_counts, picture_ids=data.train.picture_ids
+    )
     tracker = tracking.Tracker(
         out / "wandb", group=head.group, experiment=experiment, settings={**parameters, "device": device}
     )
     record = records.EpochRecord(out / "csv_logs", tracker)
     callbacks = [record, records.BatchPictures(out / "train_batches", head.classes), keeper]
     trainer = _trainer(out, config, device, callbacks)
-    last = keeper.resume_from()
     _LOG.info(
         "training %s on %s: %d crops, %d to validate, %d classes, %d epochs",
         name, device, len(data.train), len(data.val), len(head.classes), config.epochs,
     )  # fmt: skip
-    done = _epochs_done(last)
-    if done:
-        _LOG.info("taking up the training after epoch %d of %d", done, config.epochs)
+    if last is not None:
+        _LOG.info("taking up the training after %d of %d epochs and %d batches", done, config.epochs, batches)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise SilhouetteError(
-            "the processes that decode crops must live as long as the training, one was ended"
-            f" ({' '.join(str(error).split())[:160]}); give it more memory (in a pod also /dev/shm) or lower"
-            f" training.batch_size ({config.batch_size}), then run again: it goes on from its last epoch"
-        ) from error
+    except (RuntimeError, MemoryError) as error:
+        raise _out_of_memory(error, config) or error from error
     finally:
         tracker.finish()
     training_contract.write(
@@ -141,10 +138,21 @@ def _train(
     )  # fmt: skip
 
 
-def _epochs_done(last: Path | None) -> int:
-    import torch
-
-    return 0 if last is None else int(torch.load(last, map_location="cpu", weights_only=True)["epoch"]) + 1
+def _out_of_memory(error: Exception, config: TrainingConfig) -> SilhouetteError | None:
+    """Return what to say when memory did not suffice, of the device or of a worker; None for any other error."""
+    said = " ".join(str(error).split())
+    way_out = (
+        f"lower training.batch_size ({config.batch_size}) and raise training.accumulate ({config.accumulate}) by as"
+        " much, then run again: it goes on from its last checkpoint"
+    )
+    if "DataLoader worker" in said:
+        return SilhouetteError(
+            f"the processes that decode crops must live as long as the training, one was ended ({said[:160]}); give it"
+            f" more memory (in a pod also /dev/shm), or {way_out}"
+        )
+    if isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said:
+        return SilhouetteError(f"a batch and its gradients must fit into memory, they do not ({said[:160]}); {way_out}")
+    return None
 
 
 def _trainer(out: Path, config: TrainingConfig, device: str, callbacks: list[Any]) -> Any:
@@ -163,6 +171,7 @@ def _trainer(out: Path, config: TrainingConfig, device: str, callbacks: list[Any
         precision=precision,
         max_epochs=config.epochs,
         gradient_clip_val=1.0,
+        accumulate_grad_batches=config.accumulate,
         deterministic=device == "cpu",
         callbacks=callbacks,
         logger=False,
