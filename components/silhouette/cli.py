@@ -243,11 +243,15 @@ def train(
     with command():
         from silhouette.contracts.crops import read_head
         from silhouette.contracts.training import experiment_name
+        from silhouette.input_file import pin_file
         from silhouette.store import open_store
         from silhouette.train_classifier.train import train_classifier
 
         given = {name: value for name, value in (("epochs", epochs), ("backbone", backbone)) if value}
-        config = _config().for_run(training=given, gate={}, gpus=None).training
+        config, store = _config().for_run(training=given, gate={}, gpus=None).training, open_store()
+        if config.weights:
+            pinned = pin_file(config.weights, what="the file of training.weights", store=store)
+            config = config.model_copy(update={"weights": pinned})
         folder = _folder(work, group)
         crops = _need(folder / "crops", "dataset")
         name = experiment or experiment_name(
@@ -258,7 +262,7 @@ def train(
             out=folder / "training",
             experiment=name,
             config=config,
-            store=open_store(),
+            store=store,
         )
         show(report)
 

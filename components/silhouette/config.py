@@ -89,6 +89,7 @@ class TrainingConfig(_Section):
     """The recipe."""
 
     backbone: str
+    weights: str
     epochs: int = Field(ge=1)
     frozen_epochs: int = Field(ge=0)
     frozen_share: float = Field(ge=0, lt=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import silhouette
 from silhouette.contracts import crops as crops_contract
 from silhouette.contracts import training as training_contract
-from silhouette.errors import SilhouetteError
+from silhouette.errors import InputError, SilhouetteError
+from silhouette.input_file import resolve_file
 from silhouette.names import safe_key
 
 if TYPE_CHECKING:
@@ -86,7 +88,9 @@ def _train(
     torch.set_num_threads(crop_data.cpu_cores())
     lightning.seed_everything(config.seed % 2**32, workers=True, verbose=False)
     head = crops_contract.read_head(crops)
-    built = backbones.build_backbone(name, classes=len(head.classes), crop_size=head.crop_size)
+    with tempfile.TemporaryDirectory() as scratch:
+        weights = _weights(config, Path(scratch), store)
+        built = backbones.build_backbone(name, classes=len(head.classes), crop_size=head.crop_size, weights=weights)
     scale = 1.0 if built.fixed_size else config.train_scale
     for folder in ("checkpoints", "csv_logs", "train_batches"):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -136,6 +140,16 @@ def _train(
         experiment=experiment, backbone=name, epochs=len(record.rows), best_epoch=keeper.best_epoch,
         best_val_macro_f1=keeper.best_score, resumed_after=done,
     )  # fmt: skip
+
+
+def _weights(config: TrainingConfig, scratch: Path, store: Store | None) -> Path | None:
+    if not config.weights:
+        return None
+    if store is not None:
+        return resolve_file(config.weights, what="the file of training.weights", folder=scratch, store=store)
+    if not (path := Path(config.weights)).is_file():
+        raise InputError(f"training.weights must be a file where there is no store, got {path}; correct the path")
+    return path
 
 
 def _out_of_memory(error: Exception, config: TrainingConfig) -> SilhouetteError | None:
