@@ -109,6 +109,7 @@ class TrainingConfig(_Section):
     ema_decay: float = Field(ge=0, lt=1)
     patience: int = Field(ge=0)
     checkpoint_minutes: float = Field(gt=0)
+    wandb_pictures: bool
     seed: int
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from silhouette.contracts import training as training_contract
 from silhouette.errors import SilhouetteError
+from silhouette.train_classifier import tracking
 
 if TYPE_CHECKING:
     from silhouette.store import Store
@@ -24,7 +26,16 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 LAST_CHECKPOINT = "checkpoints/last.ckpt"
 _IDENTITY = "silhouette"  # the checkpoint's entry that says what it was trained from
-_POSITION = "silhouette_position"  # and the one that says how far it is
+_POSITION, _RUN_ID = "silhouette_position", "silhouette_run_id"  # how far it is, and under which id it is tracked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """An unfinished training: its checkpoint, the epochs and the batches of the next one that it has behind it."""
+
+    path: Path
+    epochs: int
+    batches: int
 
 
 class Checkpoints(Checkpoint):
@@ -43,6 +54,7 @@ class Checkpoints(Checkpoint):
     ) -> None:
         self._out, self._store, self._prefix, self._identity = out, store, prefix, identity
         self._patience_s, self._saved_at, self._position = minutes * 60, time.monotonic(), [0, 0]
+        self.run_id = tracking.new_run_id()
         self.best_epoch, self.best_score = 0, -1.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -56,6 +68,7 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(self, _trainer: Trainer, _module: Any, checkpoint: dict[str, Any]) -> None:
         """Say in the checkpoint what it was trained from, and how far it is."""
         checkpoint[_IDENTITY], checkpoint[_POSITION] = self._identity, self._position
+        checkpoint[_RUN_ID] = self.run_id
 
     def on_train_batch_end(self, trainer: Trainer, _module: Any, _outputs: Any, _batch: Any, index: int) -> None:
         """Save within an epoch, between two steps of the optimizer, when the last time is long ago."""
@@ -73,7 +86,14 @@ class Checkpoints(Checkpoint):
         if self._store is not None:
             for folder in ("csv_logs", "train_batches"):
                 self._store.put_tree(f"{self._prefix}/{folder}", self._out / folder)
+            self.keep_tracking()
         self._save(trainer, LAST_CHECKPOINT, weights_only=False)
+
+    def keep_tracking(self) -> None:
+        """Keep the record of a run without an account, or it would be lost with the pod."""
+        if self._store is not None:
+            files = tracking.offline_files(self._out)
+            self._store.put_many((f"{self._prefix}/{path.relative_to(self._out).as_posix()}", path) for path in files)
 
     def _save(self, trainer: Trainer, name: str, *, weights_only: bool) -> None:
         partial = self._out / f"{name}.partial"
@@ -91,8 +111,8 @@ class Checkpoints(Checkpoint):
         if self._store is not None:
             self._store.put_file(f"{self._prefix}/{name}", self._out / name)
 
-    def resume_from(self) -> Path | None:
-        """Return the checkpoint to go on from, fetched from the store when there is one, or None to start anew."""
+    def resume_from(self) -> Unfinished | None:
+        """Return what to go on from, its checkpoint fetched from the store when there is one, or None to start anew."""
         last = self._out / LAST_CHECKPOINT
         if self._store is not None:
             last.unlink(missing_ok=True)  # the store has the word: a folder may be another pod's leftover
@@ -112,15 +132,9 @@ class Checkpoints(Checkpoint):
                 f"{self._prefix}/{training_contract.BEST_CHECKPOINT}", self._out / training_contract.BEST_CHECKPOINT
             )
             self._store.get_tree(f"{self._prefix}/train_batches", self._out / "train_batches")
-        return last
-
-    @staticmethod
-    def position(last: Path | None) -> tuple[int, int]:
-        """Return ``(epochs, batches of the next one)`` that a checkpoint has behind it."""
-        if last is None:
-            return 0, 0
-        epoch, batches = torch.load(last, map_location="cpu", weights_only=True)[_POSITION]
-        return int(epoch), int(batches)
+        self.run_id = content[_RUN_ID]
+        epochs, batches = content[_POSITION]
+        return Unfinished(path=last, epochs=epochs, batches=batches)
 
     def finish(self) -> None:
         """Remove the last checkpoint: from now on the training is finished, and a new one starts anew."""
