@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from silhouette import __version__, cli_database, cli_training
+from silhouette import __version__, cli_config, cli_database, cli_training
 from silhouette.command import Output, command, login, show, state_dir, tell
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.names import safe_key
@@ -39,6 +39,8 @@ app = typer.Typer(
 
 app.add_typer(cli_database.badlist, name="badlist")
 app.add_typer(cli_database.db, name="db")
+app.add_typer(cli_config.config, name="config")
+app.add_typer(cli_config.group, name="group")
 cli_training.register(app)
 
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
