@@ -299,12 +299,13 @@ def evaluate(group: Group, work: Work = None) -> None:
         from silhouette.evaluate_model.evaluate import evaluate_model
         from silhouette.store import open_store
 
-        folder, store = _folder(work, group), open_store()
-        bundle = _need(folder / "model", "export")
+        folder = _folder(work, group)
+        crops, bundle = _need(folder / "crops", "dataset"), _need(folder / "model", "export")
+        store = open_store()
         served = find_champion(group=group, onnx_sha256=model_bundle.read(bundle).onnx_sha256, store=store)
         with tempfile.TemporaryDirectory() as scratch:
             judged = evaluate_model(
-                crops=_need(folder / "crops", "dataset"),
+                crops=crops,
                 bundle=bundle,
                 out=folder / "evaluation",
                 gate=_config().gate,

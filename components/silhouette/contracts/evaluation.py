@@ -163,18 +163,23 @@ class GateRule(_Part):
     passed: bool
     at_most: bool = False
     """The limit is the most, not the least, that the value may be."""
+    is_count: bool = False
     note: str = ""
+
+    def say(self, number: float) -> str:
+        """Write a number of this rule: pictures as a whole number, shares with three digits."""
+        return f"{number:.0f}" if self.is_count else f"{number:.3f}"
 
     def verdict(self) -> str:
         """Say the rule, the value, and by how much it was kept or broken."""
         if self.limit is None:
-            return f"{self.rule} is switched off" + ("" if self.value is None else f", it is {self.value:.3f}")
+            return f"{self.rule} is switched off" + ("" if self.value is None else f", it is {self.say(self.value)}")
+        must = f"{self.rule} must be at {'most' if self.at_most else 'least'} {self.say(self.limit)}"
         if self.value is None:
-            return f"{self.rule} must be at {'most' if self.at_most else 'least'} {self.limit:.3f}: {self.note}"
+            return f"{must}: {self.note}"
         by = abs(self.limit - self.value)
-        held = f"with {by:.3f} to spare" if self.passed else f"{by:.3g} too {'much' if self.at_most else 'little'}"
-        side = "most" if self.at_most else "least"
-        return f"{self.rule} must be at {side} {self.limit:.3f}, got {self.value:.3f}, {held}"
+        held = f"{self.say(by)} to spare" if self.passed else f"{by:.3g} too {'much' if self.at_most else 'little'}"
+        return f"{must}, got {self.say(self.value)}, {held}"
 
 
 class Evaluation(_Part):

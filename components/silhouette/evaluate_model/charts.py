@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
+
+from silhouette.evaluate_model.calibration import BINS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,20 +86,21 @@ def confidence_chart(right: npt.NDArray[np.float64], wrong: npt.NDArray[np.float
 
 
 def reliability_chart(scores: CalibrationScores) -> Markup:
-    """Draw accuracy over confidence, a bar a bin; the share that a bar lacks to the diagonal, or has beyond it, is red.
+    """Draw accuracy over confidence, a bar a bin (DeGroot & Fienberg 1983); a bar is as deep as it has crops.
 
-    DeGroot & Fienberg 1983; a bar is as dark as it has crops.
+    Red is what a bar lacks to its confidence (too sure), green what it has beyond (not sure enough).
     """
     total, parts = sum(each.crops for each in scores.bins), [_axes("probability of the answer", "share that is right")]
     bar = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" style="opacity:{:.2f}"/>')
+    about = Markup('<rect class="about" x="{:.1f}" y="{}" width="{:.1f}" height="{}"><title>{}</title></rect>')
     for each in scores.bins:
-        wide = _SIDE / 15 - 3
-        left = _at(each.confidence, 0)[0] - wide / 2
-        top, line, base = _at(0, each.accuracy)[1], _at(0, each.confidence)[1], _at(0, 0)[1]
-        deep = 0.35 + 0.65 * (each.crops / total) ** 0.5
-        parts.append(bar.format("share", left, top, wide, base - top, deep))
-        parts.append(bar.format("gap", left, min(top, line), wide, abs(line - top), 0.25 + 0.5 * deep))
-        about = Markup('<rect class="about" x="{:.1f}" y="{}" width="{:.1f}" height="{}"><title>{}</title></rect>')
+        left, wide = _LEFT + (math.ceil(each.confidence * BINS) - 1) * _SIDE / BINS + 1, _SIDE / BINS - 2
+        both = min(each.accuracy, each.confidence)
+        top, end, base = _at(0, max(each.accuracy, each.confidence))[1], _at(0, both)[1], _at(0, 0)[1]
+        deep = 0.3 + 0.7 * (each.crops / total) ** 0.5
+        parts.append(bar.format("share", left, end, wide, base - end, deep))
+        kind = "spare" if each.accuracy > each.confidence else "gap"
+        parts.append(bar.format(kind, left, top, wide, end - top, deep))
         told = f"{each.crops} crops: sure to {each.confidence:.0%}, right {each.accuracy:.0%}"
         parts.append(about.format(left, _TOP, wide, _SIDE, told))
     parts.append(Markup('<line class="guess" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(*_at(0, 0), *_at(1, 1)))

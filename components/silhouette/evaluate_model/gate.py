@@ -54,7 +54,7 @@ def rules_of(
                champion_note if gain is None else "the high end of the macro-F1 difference"
                f" {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) from the served model"),
         _least("test_pictures_per_class", pictures[fewest], gate.min_test_pictures_per_class,
-               f"of the class that has fewest, {fewest}"),
+               f"of the class that has fewest, {fewest}").model_copy(update={"is_count": True}),
     ]  # fmt: skip
 
 

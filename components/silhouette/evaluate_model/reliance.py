@@ -37,6 +37,7 @@ _MOST_CROPS = 2000
 _SET_BACKGROUNDS, _TEST_BACKGROUNDS, _CLASS_BACKGROUNDS = 256, 64, 24  # kept in memory
 _BATCH, _EXAMPLES = 32, 3
 _FEATHER, _GROW = 1 / 224, 6 / 224  # of a crop's side: the soft edge, and the rim that goes with a person
+_LEAST_FEATHER = 0.7  # pixels; below, an edge is hard
 _GREY = (
     "The crops are cut out on grey, in training and in serving alike; a background is laid behind the person before"
     " that cut, so that only the rim of a mask can let it through."
@@ -164,16 +165,18 @@ class _Views:
         """Return the crop in every version but the original, by the version's name."""
         crop = self._table[row]
         pixels, mask = decode_jpeg(crop.jpeg), decode_mask(crop.mask_png)
+        person, grey = (mask > 127)[:, :, None], np.uint8(OUTSIDE_GREY)
         random = np.random.default_rng([self._seed % 2**32, row])
         group, label = self._groups[row], crop.label
 
         def over(pool: list[_Background], allowed: Callable[[str], bool]) -> Pixels:
             fitting = [one for one in pool if allowed(one.origin)] or pool
             background = fitting[int(random.integers(len(fitting)))].pixels
-            laid = compositing.over(pixels, mask, background, feather=_FEATHER * self._head.crop_size)
+            feather = max(_LEAST_FEATHER, _FEATHER * self._head.crop_size)
+            alone = np.where(person, pixels, background)  # else the soft edge would carry the old background along
+            laid = compositing.over(alone, mask, background, feather=feather)
             return self._as_served(laid, mask)
 
-        person, grey = (mask > 127)[:, :, None], np.uint8(OUTSIDE_GREY)
         return {
             "swapped": over(self._swaps, lambda origin: origin != group),
             "same_class": over(self._by_class, lambda origin: origin == label),

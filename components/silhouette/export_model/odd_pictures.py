@@ -106,9 +106,9 @@ def _thin_line(random: np.random.Generator) -> bytes:
 
 
 def _harsh(random: np.random.Generator) -> bytes:
-    """Black and white in a fine grid: the largest steps that pixels can make."""
-    grid = (np.indices((128, 128)) // int(random.integers(1, 9))).sum(axis=0) % 2 * np.uint8(255)
-    return _encoded(Image.fromarray(grid.astype(np.uint8)).convert("RGB"), "PNG")
+    """Squares of the purest colours side by side: the largest steps that pixels can make."""
+    squares = random.integers(0, 2, (16, 16, 3)).astype(np.uint8) * np.uint8(255)
+    return _encoded(Image.fromarray(squares.repeat(int(random.integers(1, 9)), axis=0).repeat(8, axis=1)), "PNG")
 
 
 _KINDS: dict[str, Callable[[np.random.Generator], bytes]] = {
