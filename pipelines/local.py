@@ -90,7 +90,7 @@ def overlay_arguments() -> dict[str, Any]:
         "batch_size": recipe.batch_size,
         "learning_rate": recipe.learning_rate,
         "seed": recipe.seed,
-        "min_macro_f1": config.gate.min_macro_f1,
+        "min_macro_f1": config.gate.min_macro_f1 or 0.0,  # a parameter cannot be null; 0 refuses nobody
     }
 
 

@@ -39,7 +39,7 @@ def summary_rows(records: Sequence[StepRecord]) -> list[tuple[str, str]]:
     if "export-model" in steps:
         card = model_bundle.read(_path(steps, "export-model", "model"))
         worst = f"TorchScript {card.parity_torchscript:.1e}, ONNX {card.parity_onnx:.1e}"
-        rows.append(("parity", f"{worst} from Torch at most, on {card.parity_crops} crops"))
+        rows.append(("parity", f"{worst} from Torch at most, on {card.parity_crops} pictures"))
     if "evaluate-model" in steps:
         folder = _path(steps, "evaluate-model", "evaluation")
         rows += _evaluation(evaluation.read(folder), folder / evaluation.REPORT_NAME)
@@ -72,10 +72,22 @@ def _crops(folder: Path) -> list[tuple[str, str]]:
 
 def _evaluation(judged: evaluation.Evaluation, report: Path) -> list[tuple[str, str]]:
     majority = f"accuracy {judged.majority_accuracy:.3f}, macro-F1 {judged.majority_macro_f1:.3f}"
+    rows = []
+    if (found := judged.calibration) is not None:
+        told = f"ECE {found.after.ece:.3f}, up to {found.ece_by_chance:.3f} of it by chance"
+        rows.append(("calibration", f"{told}; temperature {found.temperature:.2f}"))
+    if (reliance := judged.background) is not None:
+        alone = f"{reliance.background_only_accuracy:.3f} right from the background alone"
+        rows.append(("background", f"BG-Gap {reliance.bg_gap.value:.3f}, {alone}"))
+    if (champion := judged.champion) is not None:
+        gain = champion.macro_f1_difference
+        told = f"macro-F1 {gain.value:+.3f} (95 %: {gain.low:+.3f} to {gain.high:+.3f})"
+        rows.append(("served now", f"version {champion.version}; the new one against it: {told}"))
     return [
         ("macro-F1", f"{judged.macro_f1:.3f} (95 %: {judged.macro_f1_low:.3f} to {judged.macro_f1_high:.3f})"),
         ("accuracy", f"{judged.accuracy:.3f}, balanced {judged.balanced_accuracy:.3f}"),
         ("majority", f"{majority} by always answering the commonest class"),
+        *rows,
         ("gate", "passed" if judged.passed else f"refused: {judged.refusal()}"),
         ("report", str(report)),
     ]
@@ -87,7 +99,7 @@ def print_summary(records: Sequence[StepRecord]) -> None:
     if rows:
         print()
     for name, value in rows:
-        print(f"{name:10}  {value}")
+        print(f"{name:11}  {value}")
     steps = {record.name: record for record in records if record.succeeded}
     if "deploy-model" in steps:
         print(f"\nAsk it for the class of a real test crop:\n\n  {_deployment(steps).curl}\n")

@@ -7,6 +7,7 @@ from pipelines.resources import on_cpu, on_gpu, with_database, with_picture_serv
 from silhouette.build_dataset.component import build_dataset
 from silhouette.classify_pictures.component import classify_pictures
 from silhouette.config import load_config
+from silhouette.deploy_model.champion_component import find_champion
 from silhouette.deploy_model.component import deploy_model
 from silhouette.download_pictures.component import download_pictures
 from silhouette.evaluate_model.component import evaluate_model
@@ -60,7 +61,7 @@ def training(
         batch_size: Crops a training step.
         learning_rate: Of the new head; layers below learn slower.
         seed: Of splits, initialisation and shuffling.
-        min_macro_f1: The gate; below it on the test split nothing is deployed.
+        min_macro_f1: The gate's first rule; below it on the test split nothing is deployed.
         gpus: GPUs for segmentation and training; 0 works on CPU.
         gpu_node_selector: Labels of the GPU pool's nodes.
         gpu_tolerations: Tolerations of the GPU pool's taints.
@@ -99,10 +100,18 @@ def training(
     )
     with_wandb(on_gpu(trained, title="Train classifier", **pool))
 
-    model = export_model(crops=crops.outputs["crops"], training=trained.outputs["training"])
+    model = export_model(
+        crops=crops.outputs["crops"], training=trained.outputs["training"], settings=found.outputs["export"]
+    )
     on_cpu(model, title="Export model", cpu="2", memory="4Gi")
 
-    judged = evaluate_model(crops=crops.outputs["crops"], model=model.outputs["model"], settings=found.outputs["gate"])
+    champion = find_champion(group=group, onnx_sha256=model.outputs["Output"])
+    on_cpu(champion, title="What is served", cached=False)
+
+    judged = evaluate_model(
+        crops=crops.outputs["crops"], model=model.outputs["model"], group=group, champion=champion.output,
+        settings=found.outputs["gate"],
+    )  # fmt: skip
     on_cpu(judged, title="Evaluate model", cpu="2", memory="4Gi")
 
     with dsl.If(judged.outputs["passed"] == True, name="passed"):  # noqa: E712 - builds a condition

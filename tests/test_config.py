@@ -249,3 +249,18 @@ def test_no_content_ends_in_anything_but_a_configuration_or_a_setting_error(
         assert isinstance(load_config({"SILHOUETTE_CONFIG": str(path)}), config.Config)
     except SettingError as error:
         assert "orrect it in " in str(error)  # noqa: PT017 - most contents are refused, some are not
+
+
+@pytest.mark.parametrize("rule", config.GateConfig.model_fields)
+def test_every_rule_of_the_gate_is_switched_off_by_null(tmp_path: Path, rule: str) -> None:
+    assert getattr(load_over(tmp_path, f"gate: {{{rule}: null}}").gate, rule) is None
+
+
+def test_who_names_no_export_settings_gets_the_shipped_ones() -> None:
+    assert config.ExportConfig() == load_config({}).export
+
+
+@pytest.mark.parametrize("text", ["opset: 17", "variants: [fp8]", "largest_batch: 1", "max_megabytes: 0"])
+def test_export_settings_that_no_release_can_have_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingError, match=r"export\."):
+        load_over(tmp_path, f"export: {{{text}}}")

@@ -8,8 +8,8 @@ The flow, one room (sub-package) a step:
     snapshot_contours  contours and review states frozen under their digest
     build_dataset      person-centred crops with masks and splits, in few big shards
     train_classifier   timm + Lightning
-    export_model       TorchScript and ONNX, parity checked
-    evaluate_model     metrics, report, the gate's verdict on the ONNX file
+    export_model       TorchScript and ONNX, calibrated, parity checked
+    evaluate_model     metrics, report, the gate's verdict on the ONNX file, beside the served one
     deploy_model       model repository, load, golden check over HTTP
     classify_pictures  pictures through Triton, rows and a gallery
 """

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from silhouette import __version__, cli_config, cli_database, cli_training
-from silhouette.command import Output, command, login, show, state_dir, tell
+from silhouette.command import Output, answer, command, login, show, state_dir, tell
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.names import safe_key
 from silhouette.step import step
@@ -274,7 +274,7 @@ def train(
 def export(group: Group, work: Work = None) -> None:
     """Export to TorchScript and ONNX.
 
-    Pre-processing and softmax are in the graph; a breach of parity stops the release.
+    Pre-processing, temperature and softmax are in the graph; a breach of parity stops the release.
     """
     with command():
         from silhouette.export_model.export import export_model
@@ -287,27 +287,40 @@ def export(group: Group, work: Work = None) -> None:
                 training=_need(folder / "training", "train"),
                 out=folder / "model",
                 store=open_store(),
+                config=_config().export,
             )
         )
 
 
 @app.command()
 def evaluate(group: Group, work: Work = None) -> None:
-    """Judge the model on the test split.
+    """Judge the model on the test split, beside the one that is served.
 
     Writes metrics.json and report.html, and says the gate's verdict.
     """
     with command():
+        from silhouette.contracts import model_bundle
+        from silhouette.contracts.evaluation import REPORT_NAME
+        from silhouette.deploy_model.champion import find_champion
+        from silhouette.evaluate_model.champion import fetch_champion
         from silhouette.evaluate_model.evaluate import evaluate_model
+        from silhouette.store import open_store
 
         folder = _folder(work, group)
-        judged = evaluate_model(
-            crops=_need(folder / "crops", "dataset"),
-            bundle=_need(folder / "model", "export"),
-            out=folder / "evaluation",
-            gate=_config().gate,
-        )
-        show(judged)
+        crops, bundle = _need(folder / "crops", "dataset"), _need(folder / "model", "export")
+        store = open_store()
+        served = find_champion(group=group, onnx_sha256=model_bundle.read(bundle).onnx_sha256, store=store)
+        with tempfile.TemporaryDirectory() as scratch:
+            judged = evaluate_model(
+                crops=crops,
+                bundle=bundle,
+                out=folder / "evaluation",
+                gate=_config().gate,
+                champion=fetch_champion(served, group=group, store=store, folder=Path(scratch)),
+            )
+        numbers = [f"{name:26}  {value:.3f}" for name, value in judged.scalars().items()]
+        answer(judged.model_dump(), [*numbers, *(rule.verdict() for rule in judged.rules)])
+        tell(f"report: {folder / 'evaluation' / REPORT_NAME}")
 
 
 @app.command()

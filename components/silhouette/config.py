@@ -118,10 +118,24 @@ class TrainingConfig(_Section):
     seed: int
 
 
-class GateConfig(_Section):
-    """What a model must reach to be deployed."""
+class ExportConfig(_Section):
+    """The released model files."""
 
-    min_macro_f1: float = Field(ge=0, le=1)
+    # with defaults: they do not change what the release answers, so who asks for one need not know them
+    opset: int = Field(default=18, ge=18, le=20)  # below the exporter does not write, above Triton 24.10 does not read
+    largest_batch: int = Field(default=32, ge=2, le=256)
+    max_megabytes: float = Field(default=500, gt=0, le=2000)
+    variants: list[Literal["fp16", "int8"]] = Field(default=[])
+
+
+class GateConfig(_Section):
+    """What a model must reach to be deployed; None switches a rule off (`silhouette.evaluate_model.gate`)."""
+
+    min_macro_f1: float | None = Field(ge=0, le=1)
+    max_ece: float | None = Field(ge=0, le=1)
+    max_bg_gap: float | None = Field(ge=0, le=1)
+    max_regression: float | None = Field(ge=0, le=1)
+    min_test_pictures_per_class: int | None = Field(ge=1)
 
 
 class Config(_Section):
@@ -132,6 +146,7 @@ class Config(_Section):
     segmentation: SegmentationConfig
     dataset: DatasetConfig
     training: TrainingConfig
+    export: ExportConfig
     gate: GateConfig
 
     def for_run(self, *, training: Mapping[str, Any], gate: Mapping[str, Any], gpus: int | None) -> Config:

@@ -1,16 +1,17 @@
-"""Numbers against scikit-learn's, and intervals that know about shoots."""
+"""Numbers against scikit-learn's."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from silhouette.evaluate_model.scores import (
     MOST_POINTS,
     Answers,
+    accuracy_of,
+    balanced_accuracy_of,
     f1_of,
-    macro_f1_interval,
     majority_scores,
     pooled_roc,
     precision_recall_curves,
@@ -40,23 +41,13 @@ def test_a_class_that_never_occurs_has_f1_zero() -> None:
     assert f1_of(np.array([[5, 0], [0, 0]])).tolist() == [1.0, 0.0]
 
 
-def test_the_interval_holds_the_value_and_is_wider_when_shoots_are_drawn_whole() -> None:
-    alone, together = answers(skill=0.3), answers(skill=0.3, groups=[str(number // 30) for number in range(300)])
-    value = float(f1_of(alone.confusion).mean())
-    low, high = macro_f1_interval(alone, seed=1)
-    assert low < value < high
-    assert macro_f1_interval(alone, seed=1) == (low, high)
-    # groups of identical crops: the interval must widen by about the square root of their size
-    doubled = Answers(
-        labels=np.repeat(alone.labels, 9), probabilities=np.repeat(alone.probabilities, 9, axis=0),
-        groups=[str(number // 9) for number in range(2700)],
-    )  # fmt: skip
-    careless = Answers(
-        labels=doubled.labels, probabilities=doubled.probabilities, groups=[str(number) for number in range(2700)]
-    )
-    honest, narrow = macro_f1_interval(doubled, seed=1), macro_f1_interval(careless, seed=1)
-    assert (honest[1] - honest[0]) / (narrow[1] - narrow[0]) == pytest.approx(3, rel=0.15)
-    assert macro_f1_interval(together, seed=1)[0] < value
+def test_accuracies_are_scikit_learns_and_balanced_accuracy_passes_over_what_does_not_occur() -> None:
+    some = answers(skill=0.3)
+    assert accuracy_of(some.confusion) == pytest.approx(accuracy_score(some.labels, some.predicted))
+    expected = balanced_accuracy_score(some.labels, some.predicted)
+    assert balanced_accuracy_of(some.confusion) == pytest.approx(expected)
+    assert balanced_accuracy_of(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 2]])) == pytest.approx((0.75 + 1) / 2)
+    assert balanced_accuracy_of(np.stack([some.confusion] * 4)) == pytest.approx([expected] * 4)
 
 
 def test_always_answering_the_majority_scores_its_share() -> None:

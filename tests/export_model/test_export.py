@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 
+from silhouette.config import ExportConfig
 from silhouette.contracts import model_bundle
 from silhouette.contracts import training as training_contract
 from silhouette.errors import InputError, ParityError
@@ -28,7 +29,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("learnt")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "disabled")
-        write_shapes(folder / "crops")
+        write_shapes(folder / "crops", per_class={"train": 20, "val": 10, "test": 8})
         train_classifier(crops=folder / "crops", out=folder / "training", experiment="e1", config=recipe(),
                          backbone=BACKBONE, device="cpu")  # fmt: skip
     export_model(crops=folder / "crops", training=folder / "training", out=folder / "bundle")
@@ -36,18 +37,23 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def crops_and_network(learnt: Path) -> tuple[np.ndarray, torch.nn.Module]:
-    record = training_contract.read(learnt / "training")
-    return parity.choose_crops(learnt / "crops"), served.load_served(learnt / "training", record)
+    network = served.load_served(learnt / "training", training_contract.read(learnt / "training"))
+    network.temperature.fill_(model_bundle.read(learnt / "bundle").temperature)
+    return parity.choose_crops(learnt / "crops"), network
 
 
 def test_the_bundle_holds_what_its_contract_names(learnt: Path) -> None:
     bundle = learnt / "bundle"
     card = model_bundle.read(bundle)
-    assert (card.classes, card.crop_size, card.opset) == (CLASSES, 64, served.OPSET)
+    assert (card.classes, card.crop_size, card.opset) == (CLASSES, 64, 18)
     assert card.onnx_sha256 == hashlib.sha256((bundle / "model.onnx").read_bytes()).hexdigest()
     assert card.parity_torchscript <= parity.TORCHSCRIPT_TOLERANCE
     assert card.parity_onnx <= parity.ONNX_TOLERANCE
-    assert card.parity_crops == 102
+    assert card.parity_batch <= parity.ONNX_TOLERANCE
+    assert card.parity_crops == 256
+    assert card.temperature_crops == 30
+    assert card.temperature != 1
+    assert card.variants == []
     assert not list(bundle.glob("*.data")), "the weights belong into the one file"
 
 
@@ -55,11 +61,12 @@ def test_the_onnx_file_says_what_it_is_and_takes_any_batch(learnt: Path) -> None
     file = learnt / "bundle" / "model.onnx"
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
-    assert {item.domain: item.version for item in model.opset_import}[""] == served.OPSET
+    assert {item.domain: item.version for item in model.opset_import}[""] == 18
     metadata = OnnxModel(file).metadata
     assert json.loads(metadata["classes"]) == CLASSES
     assert "uint8 [n, 64, 64, 3]" in metadata["input"]
     assert {"crops_digest", "code_version", "group", "experiment"} <= metadata.keys()
+    assert float(metadata["temperature"].split(",")[0]) == pytest.approx(model_bundle.read(file.parent).temperature)
     crops, _ = crops_and_network(learnt)
     answers = OnnxModel(file).probabilities(crops[:7], batch=7)
     assert answers.shape == (7, 3)
@@ -75,6 +82,69 @@ def test_golden_answers_are_those_of_the_file_on_real_crops(learnt: Path) -> Non
     assert crops.dtype == np.uint8
     assert OnnxModel(learnt / "bundle" / "model.onnx").probabilities(crops) == pytest.approx(expected, abs=1e-6)
     assert len(set(expected.argmax(axis=1).tolist())) == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_the_temperature_is_inside_both_files_and_changes_no_answer(learnt: Path) -> None:
+    crops, network = crops_and_network(learnt)
+    temperature = float(network.temperature)
+    with torch.no_grad():
+        logits = network.logits(torch.from_numpy(crops[:9]))
+    expected = torch.softmax(logits / temperature, 1).numpy()
+    bundle = learnt / "bundle"
+    assert OnnxModel(bundle / "model.onnx").probabilities(crops[:9]) == pytest.approx(expected, abs=1e-5)
+    scripted = torch.jit.load(bundle / "model.torchscript")(torch.from_numpy(crops[:9])).detach().numpy()
+    assert scripted == pytest.approx(expected, abs=1e-6)
+    assert (expected.argmax(1) == logits.numpy().argmax(1)).all()
+    assert np.abs(expected - torch.softmax(logits, 1).numpy()).max() > 1e-3
+
+
+def test_a_later_opset_is_one_setting(learnt: Path, tmp_path: Path) -> None:
+    report = export_model(
+        crops=learnt / "crops", training=learnt / "training", out=tmp_path, config=ExportConfig(opset=20)
+    )
+    model = onnx.load(tmp_path / "model.onnx")
+    assert {item.domain: item.version for item in model.opset_import}[""] == 20
+    assert model_bundle.read(tmp_path).opset == 20
+    assert report.parity_onnx <= parity.ONNX_TOLERANCE
+
+
+def test_a_breach_leaves_no_card_behind_so_nothing_is_released(
+    learnt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model_bundle.write(tmp_path, model_bundle.read(learnt / "bundle"))  # of an earlier export
+    monkeypatch.setattr(parity, "ONNX_TOLERANCE", 1e-12)
+    with pytest.raises(ParityError, match="nothing is released"):
+        export_model(crops=learnt / "crops", training=learnt / "training", out=tmp_path)
+    assert not (tmp_path / "model.json").exists()
+
+
+def test_too_large_a_file_is_not_released(learnt: Path, tmp_path: Path) -> None:
+    config = ExportConfig(max_megabytes=0.1)
+    with pytest.raises(ParityError, match=r"at most 0\.1 MB, model\.onnx has .* raise export\.max_megabytes"):
+        export_model(crops=learnt / "crops", training=learnt / "training", out=tmp_path, config=config)
+
+
+def test_variants_are_smaller_and_carry_their_own_numbers(learnt: Path, tmp_path: Path, fresh_store: Store) -> None:
+    config = ExportConfig(variants=["fp16", "int8"])
+    export_model(crops=learnt / "crops", training=learnt / "training", out=tmp_path, config=config, store=fresh_store)
+    release = (tmp_path / "model.onnx").stat().st_size
+    card = model_bundle.read(tmp_path)
+    assert [variant.name for variant in card.variants] == ["fp16", "int8"]
+    crops, _ = crops_and_network(learnt)
+    for variant in card.variants:
+        file = tmp_path / f"model.{variant.name}.onnx"
+        assert file.stat().st_size == variant.size_bytes < release
+        assert variant.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert variant.max_difference > 0
+        assert variant.agreement > 0.8
+        answers = OnnxModel(file).probabilities(crops[:5])
+        assert answers.sum(axis=1) == pytest.approx(np.ones(5), abs=1e-2)
+        assert fresh_store.exists(f"models/shapes/e1/onnx/model.{variant.name}.onnx")
+    types = {node.op_type for node in onnx.load(tmp_path / "model.int8.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= types
+    halves = [item for item in onnx.load(tmp_path / "model.fp16.onnx").graph.initializer if item.data_type == 10]
+    assert halves
 
 
 def test_a_changed_onnx_file_is_caught(learnt: Path, tmp_path: Path) -> None:
@@ -126,6 +196,7 @@ def test_a_missing_or_broken_model_file_is_refused(tmp_path: Path) -> None:
 def test_the_store_gets_the_model_files_under_the_experiment(learnt: Path, tmp_path: Path, fresh_store: Store) -> None:
     export_model(crops=learnt / "crops", training=learnt / "training", out=tmp_path, store=fresh_store)
     assert list(fresh_store.list_keys("models/")) == [
+        "models/shapes/e1/onnx/golden.npz",
         "models/shapes/e1/onnx/model.json",
         "models/shapes/e1/onnx/model.onnx",
         "models/shapes/e1/torchscripts/model.torchscript",

@@ -43,7 +43,7 @@ def test_every_task_of_the_cluster_has_a_retry_policy() -> None:
         for task in component.get("dag", {}).get("tasks", {}).values()
         if "executorLabel" in spec["components"][task["componentRef"]["name"]]  # conditions and pipelines run nothing
     ]
-    assert len(tasks) == 12
+    assert len(tasks) == 13
     assert all("retryPolicy" in task for task in tasks)
 
 

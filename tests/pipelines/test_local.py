@@ -64,4 +64,6 @@ def test_configuration_overlay_becomes_parameters(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("SILHOUETTE_CONFIG", str(overlay))
     found = local.overlay_arguments()
     assert (found["epochs"], found["min_macro_f1"]) == (2, 0.9)
+    overlay.write_text("gate: {min_macro_f1: null}\n")
+    assert local.overlay_arguments()["min_macro_f1"] == 0.0, "a parameter cannot be null; 0 refuses nobody"
     assert set(found) <= set(KNOWN)

@@ -23,7 +23,14 @@ from samples.make import make_samples
 CHECKOUT = Path(__file__).resolve().parents[2]
 GROUP = "summer “test” $1/Лето"
 ONE_EPOCH = "epochs=1 min_macro_f1=0.0 batch_size=16"
-UNCACHED = {"What is there", "Segment people", "Freeze contours", "Deploy to Triton", "Classify pictures"}
+UNCACHED = {
+    "What is there",
+    "Segment people",
+    "Freeze contours",
+    "What is served",
+    "Deploy to Triton",
+    "Classify pictures",
+}
 CACHED = {"Download pictures", "Build dataset", "Train classifier", "Export model", "Evaluate model"}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -91,7 +98,8 @@ def first(run: Run) -> subprocess.CompletedProcess[str]:
 
 def test_first_run_does_every_step_and_ends_in_a_table(first: subprocess.CompletedProcess[str]) -> None:
     assert _steps(first.stdout) == dict.fromkeys(UNCACHED | CACHED, "done")
-    for row in ("pictures", "people", "splits", "macro-F1", "majority", "parity", "gate", "report", "Triton"):
+    rows = "pictures people splits macro-F1 majority parity calibration background gate report Triton"
+    for row in rows.split():
         assert re.search(rf"^{row} ", first.stdout, flags=re.MULTILINE), row
 
 
@@ -134,7 +142,9 @@ def test_refused_gate_deploys_nothing_and_the_old_version_goes_on(
     refused = run("epochs=1 min_macro_f1=1.0 batch_size=16")
     assert refused.returncode == 1
     assert re.search(
-        r"^error: Refuse model: .*macro_f1 must be at least 1\.000, got 0\.\d+", refused.stderr, re.MULTILINE
+        r"^error: Refuse model: .*macro_f1 must be at least 1\.000, got 0\.\d+, 0\.\d+ too little",
+        refused.stderr,
+        re.MULTILINE,
     )
     assert "Deploy to Triton" not in _steps(refused.stdout)
     assert _steps(refused.stdout)["Refuse model"] == "failed"
@@ -159,6 +169,13 @@ def test_rejected_picture_rebuilds_the_dataset_and_downloads_nothing(
     assert steps["Download pictures"] == "reused"
     assert steps["Build dataset"] == "done"
     assert steps["Train classifier"] == "done"
+
+
+def test_a_retrained_model_is_judged_beside_the_served_one(first: subprocess.CompletedProcess[str], run: Run) -> None:
+    again = run("epochs=1 min_macro_f1=0.0 batch_size=16 seed=18")
+    assert re.search(
+        r"^served now +version \d+; the new one against it: macro-F1 [+-]\d", again.stdout, re.MULTILINE
+    ), again.stdout[-4000:] + again.stderr
 
 
 def test_changed_byte_under_the_same_path_is_noticed(

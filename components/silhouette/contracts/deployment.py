@@ -11,9 +11,10 @@ import json
 import shlex
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from silhouette.contracts import model_bundle
+from silhouette.errors import InputError
 
 FILE_NAME = "deployment.json"
 REQUEST_NAME = "request.bin"
@@ -63,6 +64,34 @@ class Deployment(BaseModel):
             "version": self.version,
             "onnx_sha256": self.onnx_sha256,
         }
+
+
+class ServedVersion(BaseModel):
+    """A version in the model repository, as a parameter between steps."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str = Field(pattern=r"^[0-9]+$")
+    onnx_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    def text(self) -> str:
+        """Return ``<version>:<sha256>``."""
+        return f"{self.version}:{self.onnx_sha256}"
+
+    @classmethod
+    def from_text(cls, text: str) -> ServedVersion:
+        """Read what `text` wrote.
+
+        Raises:
+            InputError: It is something else.
+        """
+        version, _, sha256 = text.partition(":")
+        try:
+            return cls(version=version, onnx_sha256=sha256)
+        except ValidationError:
+            raise InputError(
+                f"a served version must be <version>:<sha256>, got {text!r}; take it from find_champion"
+            ) from None
 
 
 def repository_key(model: str, *parts: str) -> str:

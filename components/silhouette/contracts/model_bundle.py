@@ -1,7 +1,8 @@
 """A model ready to be judged and served: what `export_model` writes, as a folder.
 
-`model.onnx`         uint8 crops in, probabilities out; pre-processing and softmax are in the graph
+`model.onnx`         the release: uint8 crops in, probabilities out; pre-processing, temperature and softmax are inside
 `model.torchscript`  the same function for those who ask for TorchScript
+`model.fp16.onnx`, `model.int8.onnx`  smaller and less exact, only when asked for (`ModelCard.variants`)
 `golden.npz`         real crops with the answers that every later stage must give
 `model.json`         this module's `ModelCard`: classes by name, input contract, provenance, parity
 """
@@ -21,8 +22,28 @@ INPUT_NAME = "crops"  # uint8 NHWC [n, size, size, 3], RGB
 OUTPUT_NAME = "probabilities"  # float32 [n, classes], rows sum to 1
 
 
+class Variant(BaseModel):
+    """A smaller file of the same model, and how its answers on the parity pictures differ from the release's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """``fp16`` or ``int8``."""
+    sha256: str
+    size_bytes: int
+    max_difference: float
+    """Largest absolute difference of a probability."""
+    agreement: float
+    """Share of pictures for which both prefer the same class."""
+
+
+def variant_name(variant: str) -> str:
+    """Return the file name of a variant."""
+    return f"model.{variant}.onnx"
+
+
 class ModelCard(BaseModel):
-    """What a model is, in numbers and names."""
+    """What a model is, in numbers and names; what has a default is missing on the cards of older models."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,7 +66,14 @@ class ModelCard(BaseModel):
     parity_onnx: float
     """Largest absolute difference of a probability between Torch and ONNX Runtime."""
     parity_crops: int
-    """On how many crops the two were measured."""
+    """On how many pictures, real crops and odd ones, they were measured."""
+    parity_batch: float = 0.0
+    """Largest absolute difference of a probability between crops asked one by one, in threes and in large batches."""
+    temperature: float = 1.0
+    """By which the logits are divided before the softmax, inside the files (Guo et al. 2017)."""
+    temperature_crops: int = 0
+    """On how many crops of the val split it was fitted; 0: on none, it is 1."""
+    variants: list[Variant] = []
 
 
 def write(folder: Path, card: ModelCard) -> None:

@@ -4,4 +4,6 @@ Reads      a model bundle (`contracts.model_bundle`) and its evaluation (`contra
 Writes     ``triton/<model>/`` in the store, the model repository; a folder with `deployment.json` and `request.bin`
            (`contracts.deployment`); the request also at ``inference/<model>/request.bin`` in the store
 Talks to   the store, Triton
+
+`champion` tells the judge what is served before, so that a new model is held against it.
 """

@@ -20,6 +20,8 @@ from silhouette.errors import InputError
 
 if TYPE_CHECKING:
     from silhouette.config import GateConfig
+    from silhouette.evaluate_model.champion import Champion
+    from silhouette.evaluate_model.reliance import Example
     from silhouette.evaluate_model.scores import Answers
     from silhouette.onnx_model import OnnxModel
 
@@ -28,7 +30,9 @@ ROC_NAME = "roc.json"
 _BATCH = 32
 
 
-def evaluate_model(*, crops: Path, bundle: Path, out: Path, gate: GateConfig) -> evaluation_contract.Evaluation:
+def evaluate_model(
+    *, crops: Path, bundle: Path, out: Path, gate: GateConfig, champion: Champion | None = None
+) -> evaluation_contract.Evaluation:
     """Measure the model on the test split, and on val for information.
 
     Args:
@@ -36,6 +40,7 @@ def evaluate_model(*, crops: Path, bundle: Path, out: Path, gate: GateConfig) ->
         bundle: Folder that `export_model` wrote.
         out: Folder to write into.
         gate: What the model must reach.
+        champion: The model that is served now; None: there is none.
 
     Returns:
         Metrics and the gate's rules; it passed when every rule did.
@@ -47,19 +52,21 @@ def evaluate_model(*, crops: Path, bundle: Path, out: Path, gate: GateConfig) ->
     from silhouette.onnx_model import OnnxModel
 
     card, head = model_bundle.read(bundle), crops_contract.read_head(crops)
-    onnx = bundle / model_bundle.ONNX_NAME
-    _check(card, head, onnx)
-    model, tables = OnnxModel(onnx), {split: crops_contract.CropTable(crops, split) for split in ("val", "test")}
+    _check(card, head, bundle)
+    model = OnnxModel(bundle / model_bundle.ONNX_NAME)
+    tables = {split: crops_contract.CropTable(crops, split) for split in ("val", "test")}
     if not len(tables["test"]):
         raise InputError(f"a model is judged on the test split, {crops} has none; build the dataset again with one")
     test = answer(model, tables["test"], head.classes)
     val = answer(model, tables["val"], head.classes) if len(tables["val"]) else None
-    evaluation = measure(test, card=card, head=head, train=_train_counts(crops), gate=gate)
+    evaluation, examples = _measure(
+        model, test, val, crops=crops, bundle=bundle, card=card, head=head, gate=gate, champion=champion
+    )
     out.mkdir(parents=True, exist_ok=True)
     pooled = scores.pooled_roc(test)
     points = {"fpr": pooled.x, "tpr": pooled.y, "threshold": pooled.thresholds}
     (out / ROC_NAME).write_text(json.dumps(points) + "\n", encoding="utf-8")
-    page = report.render(evaluation, card=card, head=head, test=test, val=val, table=tables["test"])
+    page = report.render(evaluation, card=card, head=head, test=test, table=tables["test"], examples=examples)
     (out / evaluation_contract.REPORT_NAME).write_text(page, encoding="utf-8")
     evaluation_contract.write(out, evaluation)
     _LOG.info(
@@ -70,21 +77,21 @@ def evaluate_model(*, crops: Path, bundle: Path, out: Path, gate: GateConfig) ->
     return evaluation
 
 
-def _check(card: model_bundle.ModelCard, head: crops_contract.CropsHead, onnx: Path) -> None:
+def _check(card: model_bundle.ModelCard, head: crops_contract.CropsHead, bundle: Path) -> None:
     if card.classes != head.classes or card.crop_size != head.crop_size:
         raise InputError(
             f"model and crops must have the same classes and size, got {card.classes} of {card.crop_size} px and"
             f" {head.classes} of {head.crop_size} px; judge the model on crops of its own group"
         )
-    digest = hashlib.sha256(onnx.read_bytes()).hexdigest() if onnx.is_file() else "no file"
-    if digest != card.onnx_sha256:
-        raise InputError(
-            f"{onnx} must be the file that its card names, {card.onnx_sha256[:12]}, got {digest[:12]}; export it again"
-        )
-
-
-def _train_counts(crops: Path) -> Counter[str]:
-    return Counter(crops_contract.CropTable(crops, "train").column("label"))
+    files = {model_bundle.ONNX_NAME: card.onnx_sha256}
+    files |= {model_bundle.variant_name(variant.name): variant.sha256 for variant in card.variants}
+    for name, sha256 in files.items():
+        file = bundle / name
+        digest = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "no file"
+        if digest != sha256:
+            raise InputError(
+                f"{file} must be the file that its card names, {sha256[:12]}, got {digest[:12]}; export it again"
+            )
 
 
 def answer(model: OnnxModel, table: crops_contract.CropTable, classes: list[str]) -> Answers:
@@ -111,41 +118,80 @@ def answer(model: OnnxModel, table: crops_contract.CropTable, classes: list[str]
     )
 
 
-def measure(
+def _measure(
+    model: OnnxModel,
     test: Answers,
+    val: Answers | None,
     *,
+    crops: Path,
+    bundle: Path,
     card: model_bundle.ModelCard,
     head: crops_contract.CropsHead,
-    train: Counter[str],
     gate: GateConfig,
-) -> evaluation_contract.Evaluation:
-    """Turn the answers on the test split into the evaluation, the gate's rules included."""
-    import numpy as np
+    champion: Champion | None,
+) -> tuple[evaluation_contract.Evaluation, list[Example]]:
+    """Turn the answers on the test split into the evaluation, the gate's rules included; and examples to show."""
+    from silhouette.evaluate_model import scores, slices
+    from silhouette.evaluate_model.calibration import calibration_of
+    from silhouette.evaluate_model.champion import compare
+    from silhouette.evaluate_model.gate import rules_of
+    from silhouette.evaluate_model.per_class import per_class_scores
+    from silhouette.evaluate_model.reliance import measure_reliance
+    from silhouette.evaluate_model.resampling import drawn_confusions, interval
 
-    from silhouette.evaluate_model import scores
-
-    confusion = test.confusion
-    hits, said, support = np.diagonal(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
-    f1 = scores.f1_of(confusion)
-    low, high = scores.macro_f1_interval(test, seed=card.seed)
+    table, seed = crops_contract.CropTable(crops, "test"), card.seed
+    train = Counter(crops_contract.CropTable(crops, "train").column("label"))
     majority = max(range(len(head.classes)), key=lambda number: train[head.classes[number]])
     majority_accuracy, majority_f1 = scores.majority_scores(test.labels, majority=majority, classes=len(head.classes))
-    per_class = [
-        evaluation_contract.ClassScore(
-            name=name, precision=float(hits[n] / max(said[n], 1)), recall=float(hits[n] / max(support[n], 1)),
-            f1=float(f1[n]), support=int(support[n]),
-        )
-        for n, name in enumerate(head.classes)
-    ]  # fmt: skip
-    macro_f1 = float(f1.mean())
-    rule = evaluation_contract.GateRule(
-        rule="macro_f1", value=macro_f1, limit=gate.min_macro_f1, passed=macro_f1 >= gate.min_macro_f1
+    drawn = drawn_confusions(test, seed=seed)
+    macro_f1 = interval(float(scores.f1_of(test.confusion).mean()), scores.f1_of(drawn).mean(axis=-1))
+    accuracy = interval(float(scores.accuracy_of(test.confusion)), scores.accuracy_of(drawn))
+    balanced = interval(float(scores.balanced_accuracy_of(test.confusion)), scores.balanced_accuracy_of(drawn))
+    calibration = calibration_of(test, temperature=card.temperature, seed=seed)
+    background, examples = measure_reliance(model, crops=crops, head=head, test=test, majority=majority, seed=seed)
+    compared, note = compare(
+        champion, test, head=head, ask=lambda served, classes: answer(served, table, classes), seed=seed
     )
+    per_class = per_class_scores(test, head.classes, drawn=drawn, pictures=table.column("picture_id"))
+    rules = rules_of(
+        gate, macro_f1=macro_f1.value, calibration=calibration, background=background, champion=compared,
+        champion_note=note, pictures={score.name: score.pictures for score in per_class},
+    )  # fmt: skip
     return evaluation_contract.Evaluation(
         group=card.group, experiment=card.experiment, onnx_sha256=card.onnx_sha256, classes=head.classes,
-        test_crops=len(test.labels), accuracy=float(hits.sum() / len(test.labels)),
+        test_crops=len(test.labels), accuracy=accuracy.value, accuracy_interval=accuracy,
         majority_accuracy=majority_accuracy, majority_macro_f1=majority_f1,
-        balanced_accuracy=float((hits / np.maximum(support, 1))[support > 0].mean()),
-        macro_f1=macro_f1, macro_f1_low=low, macro_f1_high=high, per_class=per_class,
-        confusion=confusion.tolist(), rules=[rule],
-    )  # fmt: skip
+        balanced_accuracy=balanced.value, balanced_accuracy_interval=balanced,
+        macro_f1=macro_f1.value, macro_f1_low=macro_f1.low, macro_f1_high=macro_f1.high,
+        val_macro_f1=None if val is None else float(scores.f1_of(val.confusion).mean()),
+        per_class=per_class, confusion=test.confusion.tolist(), rules=rules, calibration=calibration,
+        slices=slices.slices_of(test, table, crop_size=head.crop_size), background=background,
+        champion=compared, champion_note=note,
+        variants=_variants(bundle, card, test, table),
+    ), examples  # fmt: skip
+
+
+def _variants(
+    bundle: Path, card: model_bundle.ModelCard, test: Answers, table: crops_contract.CropTable
+) -> list[evaluation_contract.VariantScore]:
+    """Ask the smaller files of the model as well, each for itself."""
+    import numpy as np
+
+    from silhouette.evaluate_model import calibration, scores
+    from silhouette.onnx_model import OnnxModel
+
+    measured = []
+    for variant in card.variants:
+        answers = answer(OnnxModel(bundle / model_bundle.variant_name(variant.name)), table, card.classes)
+        sure = answers.probabilities.max(axis=1).astype(np.float64)
+        measured.append(
+            evaluation_contract.VariantScore(
+                name=variant.name, sha256=variant.sha256, size_bytes=variant.size_bytes,
+                accuracy=float(scores.accuracy_of(answers.confusion)),
+                macro_f1=float(scores.f1_of(answers.confusion).mean()),
+                ece=calibration.ece(sure, answers.predicted == answers.labels),
+                max_difference=float(np.abs(answers.probabilities - test.probabilities).max()),
+                agreement=float(np.mean(answers.predicted == test.predicted)),
+            )
+        )  # fmt: skip
+    return measured

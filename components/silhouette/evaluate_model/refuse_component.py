@@ -13,5 +13,5 @@ def refuse_model(group: str, refusal: str):
 
         raise GateRefusedError(
             f"the gate refused the model of {group!r}: {refusal}; nothing was deployed, read the report, then train"
-            " longer, look at the labels, or lower gate.min_macro_f1"
+            " longer, look at the labels, or change that rule in the section `gate` of the configuration"
         )

@@ -5,36 +5,53 @@ Reads what `evaluate` measured and the test crops; writes nothing itself. Every 
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from silhouette.evaluate_model import charts, scores
+from silhouette.evaluate_model import charts, pictures, scores
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from silhouette.contracts.crops import CropsHead, CropTable
-    from silhouette.contracts.evaluation import Evaluation
+    from silhouette.contracts.evaluation import Evaluation, Slice
     from silhouette.contracts.model_bundle import ModelCard
+    from silhouette.evaluate_model.reliance import Example
     from silhouette.evaluate_model.scores import Answers
 
-_WORST, _RIGHT = 18, 12  # pictures shown
 _TEMPLATE = "report.html.j2"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A crop on the page: its picture as a data URI, and what the model said."""
-
-    uri: str
-    picture_id: str
-    label: str
-    predicted: str
-    probability: float
-    label_probability: float
+_SLICES = {
+    "size": "By size of the person, longer side on the picture",
+    "shape": "By shape of the box",
+    "score": "By the segmenter's score",
+    "pixset": "By shoot, those that look worst",
+}
+_VERSIONS = {
+    "original": ("as it is", "what the model is judged on"),
+    "swapped": ("swapped", "the person over another background"),
+    "same_class": ("own class's background", "a training background of the same class"),
+    "other_class": ("other class's background", "a training background of another class"),
+    "background_only": ("background only", "the person taken out"),
+    "silhouette": ("outline only", "the person painted black"),
+    "person_only": ("person only", "everything else grey"),
+}
+_RULES = {
+    "macro_f1": "Good enough",
+    "ece": "Honest about how sure it is",
+    "bg_gap": "Looks at the person, not at the background",
+    "gain_over_served": "Not worse than what is served",
+    "test_pictures_per_class": "Enough pictures to judge on",
+}
 
 
 def render(
-    evaluation: Evaluation, *, card: ModelCard, head: CropsHead, test: Answers, val: Answers | None, table: CropTable
+    evaluation: Evaluation,
+    *,
+    card: ModelCard,
+    head: CropsHead,
+    test: Answers,
+    table: CropTable,
+    examples: Sequence[Example],
 ) -> str:
     """Return the page.
 
@@ -43,8 +60,8 @@ def render(
         card: Of the model.
         head: Of the crops.
         test: The answers on the test split.
-        val: The answers on the val split, for information.
         table: The crops of the test split, in the order of `test`.
+        examples: Crops with their backgrounds changed.
     """
     import jinja2
 
@@ -54,45 +71,40 @@ def render(
     ).get_template(_TEMPLATE)  # fmt: skip
     right = test.predicted == test.labels
     sure = test.probabilities.max(axis=1)
-    roc = scores.roc_curves(test, head.classes)
-    precision_recall = scores.precision_recall_curves(test, head.classes)
     rates = {"x": "false positive rate", "y": "true positive rate"}
-    areas = {curve.name: curve.area for curve in roc}
-    precisions = {curve.name: curve.area for curve in precision_recall}
-    worst, good = _worst(test), _typical(test)
     return page.render(
-        evaluation=evaluation, card=card, head=head,
-        val_macro_f1=None if val is None else float(scores.f1_of(val.confusion).mean()),
+        evaluation=evaluation, card=card, head=head, rules=_RULES, versions=_VERSIONS,
         colours=[charts.colour(number) for number in range(len(head.classes))],
-        areas=areas, precisions=precisions, gauge=charts.gauge(evaluation),
-        roc=charts.curve_chart(roc, classes=head.classes, diagonal=True, **rates),
+        gauge=charts.gauge(evaluation),
+        roc=charts.curve_chart(scores.roc_curves(test, head.classes), classes=head.classes, diagonal=True, **rates),
         precision_recall=charts.curve_chart(
-            precision_recall, classes=head.classes, x="recall", y="precision", diagonal=False
+            scores.precision_recall_curves(test, head.classes), classes=head.classes, x="recall", y="precision",
+            diagonal=False,
         ),
         confidence=charts.confidence_chart(sure[right], sure[~right]),
+        reliability=_reliability(evaluation), difference=_difference(evaluation), bar=charts.interval_bar,
+        slices=_slices(evaluation),
         mistakes=int((~right).sum()), confused=_confused(evaluation),
-        worst=[_show(row, test, table, head.classes) for row in worst],
-        good=[_show(row, test, table, head.classes) for row in good],
+        costliest=pictures.costliest(test, table, head.classes), good=pictures.typical(test, table, head.classes),
+        views=pictures.views_of(examples, test, table, head.classes),
     )  # fmt: skip
 
 
-def _worst(test: Answers) -> list[int]:
-    """Return the wrong answers that the model was surest of."""
-    wrong = (test.predicted != test.labels).nonzero()[0]
-    return [int(row) for row in wrong[(-test.probabilities[wrong].max(axis=1)).argsort(kind="stable")][:_WORST]]
+def _reliability(evaluation: Evaluation) -> list[Markup]:
+    found = evaluation.calibration
+    return [charts.reliability_chart(found.before), charts.reliability_chart(found.after)] if found else []
 
 
-def _typical(test: Answers) -> list[int]:
-    """Return right answers of every class in turn: the surest, the middling and the barely right one."""
-    sure, chosen = test.probabilities.max(axis=1), []
-    classes = test.probabilities.shape[1]
-    each = max(1, _RIGHT // classes)
-    for number in range(classes):
-        rows = ((test.labels == number) & (test.predicted == number)).nonzero()[0]
-        rows = rows[(-sure[rows]).argsort(kind="stable")]
-        places = {round(step * (len(rows) - 1) / max(1, each - 1)) for step in range(each)} if len(rows) else set()
-        chosen += [int(rows[place]) for place in sorted(places)]
-    return chosen[: max(_RIGHT, classes)]
+def _difference(evaluation: Evaluation) -> Markup | None:
+    if evaluation.champion is None:
+        return None
+    found = evaluation.champion.macro_f1_difference
+    return charts.difference_chart(found.value, found.low, found.high)
+
+
+def _slices(evaluation: Evaluation) -> list[tuple[str, list[Slice]]]:
+    kinds = [(title, [one for one in evaluation.slices if one.kind == kind]) for kind, title in _SLICES.items()]
+    return [(title, found) for title, found in kinds if found]
 
 
 def _confused(evaluation: Evaluation) -> list[tuple[int, str, str]]:
@@ -105,13 +117,3 @@ def _confused(evaluation: Evaluation) -> list[tuple[int, str, str]]:
         if true != said and count
     ]
     return sorted(pairs, key=lambda pair: -pair[0])[:3]
-
-
-def _show(row: int, test: Answers, table: CropTable, classes: list[str]) -> Shown:
-    crop = table[row]
-    said, true = int(test.predicted[row]), int(test.labels[row])
-    return Shown(
-        uri="data:image/jpeg;base64," + base64.b64encode(crop.jpeg).decode(),
-        picture_id=crop.picture_id, label=classes[true], predicted=classes[said],
-        probability=float(test.probabilities[row, said]), label_probability=float(test.probabilities[row, true]),
-    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Answers turned into numbers: F1 with an interval, baselines, curves."""
+"""Answers turned into numbers: F1, accuracies, baselines, curves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 MOST_POINTS = 100  # of a curve: the KFP UI draws no more
-_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,22 +68,17 @@ def f1_of(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     return np.asarray(2 * hits / np.maximum(total, 1))
 
 
-def macro_f1_interval(answers: Answers, *, seed: int) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of macro-F1; whole groups are drawn, with replacement.
+def accuracy_of(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the share of right answers, [...] from confusions [..., classes, classes]."""
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)
+    return np.asarray(hits / np.maximum(confusion.sum(axis=(-2, -1)), 1))
 
-    Pictures of one shoot resemble each other: drawing them one by one would promise too narrow an interval.
-    """
-    names, number = np.unique(np.asarray(answers.groups, dtype=object).astype(str), return_inverse=True)
-    size = answers.probabilities.shape[1]
-    cells = np.zeros((len(names), size * size), dtype=np.int64)
-    np.add.at(cells, (number, answers.labels * size + answers.predicted), 1)
-    random = np.random.default_rng(seed % 2**32)
-    drawn = np.empty((_RESAMPLES, size * size), dtype=np.int64)
-    for row in drawn:  # one at a time: all at once would need resamples x groups of memory
-        row[:] = np.bincount(random.integers(len(names), size=len(names)), minlength=len(names)) @ cells
-    scores = f1_of(drawn.reshape(-1, size, size)).mean(axis=-1)
-    low, high = np.quantile(scores, [0.025, 0.975])
-    return float(low), float(high)
+
+def balanced_accuracy_of(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the mean recall over the classes that occur, [...] from confusions [..., classes, classes]."""
+    hits, support = np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(axis=-1)
+    recall = hits / np.maximum(support, 1)
+    return np.asarray(recall.sum(axis=-1) / np.maximum((support > 0).sum(axis=-1), 1))
 
 
 def majority_scores(labels: npt.NDArray[np.int64], *, majority: int, classes: int) -> tuple[float, float]:

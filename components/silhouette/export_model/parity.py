@@ -1,4 +1,8 @@
-"""The exported files must answer as the trained network does; a breach stops the release."""
+"""The exported files must answer as the trained network does; a breach stops the release.
+
+The ladder: the network in torch, TorchScript within 1e-5, ONNX Runtime within 1e-4, both with the same preferred class;
+then crops asked one by one, in threes and in large batches. `deploy_model` adds the last rung, Triton over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import torch
 
 from silhouette.contracts import crops as crops_contract
 from silhouette.errors import InputError, ParityError
+from silhouette.export_model.odd_pictures import odd_crops
 from silhouette.onnx_model import OnnxModel
 
 if TYPE_CHECKING:
@@ -19,17 +24,22 @@ if TYPE_CHECKING:
 
 TORCHSCRIPT_TOLERANCE = 1e-5  # of a probability
 ONNX_TOLERANCE = 1e-4
-MOST_CROPS = 256
-_ALONE = 16  # so many crops are asked one by one, too
+MOST_CROPS = 216  # real ones
+LEAST_PICTURES = 256  # real and odd ones together
+LEAST_ODD = 40
+_ODD_SEED = 2026  # the same odd pictures for every model
+_ALONE = 32  # so many pictures are asked in other batches, too
+_THREE = 3
 _BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """Largest absolute differences of a probability from the trained network, over `crops` crops."""
+    """Largest absolute differences of a probability over `crops` pictures; `batch`: between sizes of a batch."""
 
     torchscript: float
     onnx: float
+    batch: float
     crops: int
 
 
@@ -50,14 +60,23 @@ def choose_crops(folder: Path, *, most: int = MOST_CROPS) -> npt.NDArray[np.uint
     return np.stack(chosen)
 
 
-def check_parity(served: torch.nn.Module, *, torchscript: Path, onnx: Path, crops: npt.NDArray[np.uint8]) -> Parity:
+def with_odd_pictures(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return real crops with odd pictures behind them, at least `LEAST_PICTURES` in all."""
+    count = max(LEAST_ODD, LEAST_PICTURES - len(crops))
+    return np.concatenate([crops, odd_crops(count, size=crops.shape[1], seed=_ODD_SEED)])
+
+
+def check_parity(
+    served: torch.nn.Module, *, torchscript: Path, onnx: Path, crops: npt.NDArray[np.uint8], largest_batch: int = _BATCH
+) -> Parity:
     """Compare the two files with the network.
 
     Args:
-        served: Pre-processing, network and softmax, in eval mode.
+        served: Pre-processing, network, temperature and softmax, in eval mode.
         torchscript: File to judge.
         onnx: File to judge.
         crops: uint8 [n, size, size, 3].
+        largest_batch: Of the batches in which ONNX Runtime is asked.
 
     Raises:
         ParityError: A file differs by more than its tolerance, or prefers another class beyond a tie.
@@ -68,15 +87,19 @@ def check_parity(served: torch.nn.Module, *, torchscript: Path, onnx: Path, crop
         scripted = torch.jit.load(torchscript)
     expected = _answers(served, crops)
     model = OnnxModel(onnx)
-    answers = model.probabilities(crops)
-    alone = model.probabilities(crops[:_ALONE], batch=1)
-    parity = Parity(
+    answers = model.probabilities(crops, batch=largest_batch)
+    some = np.linspace(0, len(crops) - 1, min(_ALONE, len(crops))).round().astype(int)
+    batches = [
+        _difference(f"ONNX Runtime, asked {batch} at a time,", answers[some],
+                    model.probabilities(crops[some], batch=batch), ONNX_TOLERANCE)
+        for batch in (1, _THREE)
+    ]  # fmt: skip
+    return Parity(
         torchscript=_difference("TorchScript", expected, _answers(scripted, crops), TORCHSCRIPT_TOLERANCE),
         onnx=_difference("ONNX Runtime", expected, answers, ONNX_TOLERANCE),
+        batch=max(batches),
         crops=len(crops),
     )
-    _difference("ONNX Runtime, one crop at a time,", answers[:_ALONE], alone, ONNX_TOLERANCE)
-    return parity
 
 
 def _answers(net: torch.nn.Module, crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -91,12 +114,13 @@ def _difference(who: str, expected: npt.NDArray[np.float32], given: npt.NDArray[
     if not largest <= tolerance:  # also true of NaN
         worst = int(np.abs(expected - given).max(axis=1).argmax())
         raise ParityError(
-            f"{who} must answer as the trained network within {tolerance:g}, got {largest:.3g} on crop {worst}"
+            f"{who} must answer as the trained network within {tolerance:g}, got {largest:.3g} on picture {worst}"
             f" of {len(expected)}; {way_out}"
         )
     rows = np.arange(len(expected))
     lead = expected[rows, expected.argmax(1)] - expected[rows, given.argmax(1)]
     if (lead > tolerance).any():
-        raise ParityError(f"{who} must prefer the class that the trained network prefers, crop {lead.argmax()} differs;"
-                          f" {way_out}")  # fmt: skip
+        raise ParityError(
+            f"{who} must prefer the class that the trained network prefers, picture {lead.argmax()} differs; {way_out}"
+        )
     return largest

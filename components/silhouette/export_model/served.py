@@ -15,23 +15,32 @@ from silhouette.contracts import model_bundle
 from silhouette.contracts import training as training_contract
 from silhouette.errors import InputError
 
-OPSET = 18  # what torch's exporter writes without converting; every ONNX Runtime since 1.14 reads it
 _WEIGHTS = "model."  # where Lightning's checkpoint keeps the network
 
 
 class ServedModel(torch.nn.Module):
-    """Pre-processing, network and softmax in one graph: uint8 [n, size, size, 3] to float32 [n, classes]."""
+    """Pre-processing, network, temperature and softmax in one graph.
+
+    It takes uint8 [n, size, size, 3] and gives float32 [n, classes].
+    """
+
+    temperature: torch.Tensor
 
     def __init__(self, net: torch.nn.Module, *, mean: list[float], std: list[float]) -> None:
         super().__init__()
         self.net = net
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.register_buffer("temperature", torch.ones(()))
+
+    def logits(self, crops: torch.Tensor) -> torch.Tensor:
+        """Return each crop's logits as the network gives them."""
+        scaled = (crops.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        return self.net(scaled)
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Return each crop's probabilities."""
-        scaled = (crops.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
-        return torch.softmax(self.net(scaled), dim=1)
+        return torch.softmax(self.logits(crops) / self.temperature, dim=1)
 
 
 def load_served(training: Path, record: training_contract.TrainingRecord) -> ServedModel:
@@ -71,26 +80,27 @@ def write_torchscript(served: ServedModel, path: Path, *, crop_size: int) -> Non
         torch.jit.save(torch.jit.trace(served, example), path)
 
 
-def write_onnx(served: ServedModel, path: Path, *, crop_size: int, metadata: dict[str, str]) -> None:
-    """Export the model into one ONNX file with any batch size, check it and say in it what it is."""
+def write_onnx(served: ServedModel, path: Path, *, crop_size: int, opset: int, metadata: dict[str, str]) -> None:
+    """Export the model into one ONNX file with any batch size, and say in it what it is."""
     import onnx
 
     example = torch.zeros(2, crop_size, crop_size, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own parts about one another
         program = torch.onnx.export(
-            served, (example,), dynamo=True, external_data=False, opset_version=OPSET, verbose=False,
+            served, (example,), dynamo=True, external_data=False, opset_version=opset, verbose=False,
             input_names=[model_bundle.INPUT_NAME], output_names=[model_bundle.OUTPUT_NAME],
             dynamic_shapes=({0: torch.export.Dim("n")},),
         )  # fmt: skip
     assert program is not None
     model = program.model_proto
     onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 
 
-def describe(record: training_contract.TrainingRecord, *, crop_margin: float, background: str) -> dict[str, str]:
+def describe(
+    record: training_contract.TrainingRecord, *, crop_margin: float, background: str, temperature: float
+) -> dict[str, str]:
     """Return what the ONNX file says of itself, for whoever finds it alone."""
     size = record.crop_size
     return {
@@ -99,6 +109,7 @@ def describe(record: training_contract.TrainingRecord, *, crop_margin: float, ba
         f" margin {crop_margin:g} of the longer side, outside of the picture"
         f" {'and of the person ' if background == 'grey' else ''}grey 127",
         "output": f"{model_bundle.OUTPUT_NAME}: float32 [n, {len(record.classes)}], rows sum to 1",
+        "temperature": f"{temperature:.6g}, inside",
         "group": record.group,
         "experiment": record.experiment,
         "crops_digest": record.crops_digest,

@@ -26,6 +26,7 @@ def source_version(
         ("segmentation", str),
         ("dataset", str),
         ("training", str),
+        ("export", str),
         ("gate", str),
     ],
 ):
@@ -70,5 +71,6 @@ def source_version(
             config.segmentation.model_dump_json(),
             config.dataset.model_dump_json(),
             training_config.model_dump_json(),
+            config.export.model_dump_json(),
             config.gate.model_dump_json(),
         )
