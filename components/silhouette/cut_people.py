@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from silhouette.detector import Detector
+    from silhouette.detection import Detector
 
     Pixels = npt.NDArray[np.uint8]
 
@@ -227,5 +227,4 @@ def _crop(picture: WorkingPicture, person: _Found, shape: CropShape) -> Pixels:
 
 
 def _rank(person: _Found) -> tuple[float, float, int]:
-    """Order people as build_dataset does: by the area inside the contours, then by score, then the first."""
-    return contour_bytes.area(person.contours), person.score, -person.index
+    return contour_bytes.main_rank(person.contours, score=person.score, index=person.index)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from silhouette.detector import Detector
+    from silhouette.detection import Detector
 
 __all__ = ["GALLERY_NAME", "REPORT_NAME", "ClassifyReport", "classify_pictures"]
 

@@ -42,7 +42,7 @@ class ServingSettings:
 
 
 @functools.cache
-def _messages() -> Any:
+def messages() -> Any:
     """Load tritonclient's generated messages past its `grpc` package, which wants grpcio for what we never call."""
     package = importlib.util.find_spec("tritonclient")
     assert package is not None
@@ -69,7 +69,7 @@ def build(
         serving: How.
         labels: Whether Triton finds class names in the latest version's folder.
     """
-    pb2 = _messages()
+    pb2 = messages()
     side = card.crop_size
     config = pb2.ModelConfig(
         name=model,
@@ -93,9 +93,13 @@ def build(
     warm_up.data_type, warm_up.zero_data = pb2.TYPE_UINT8, True
     warm_up.dims.extend([side, side, 3])
     config.parameters["onnx_sha256"].string_value = card.onnx_sha256
-    config.parameters[FINGERPRINT].string_value = hashlib.sha256(
-        config.SerializeToString(deterministic=True)
-    ).hexdigest()
+    return stamped(config)
+
+
+def stamped(config: ModelConfig) -> ModelConfig:
+    """Give a finished configuration its fingerprint."""
+    content = config.SerializeToString(deterministic=True)
+    config.parameters[FINGERPRINT].string_value = hashlib.sha256(content).hexdigest()
     return config
 
 
@@ -132,7 +136,7 @@ def from_text(text: bytes, *, source: str) -> ModelConfig:
     from google.protobuf import text_format
 
     try:
-        return text_format.Parse(text.decode(), _messages().ModelConfig())
+        return text_format.Parse(text.decode(), messages().ModelConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ServiceError(
             f"{source} must be a configuration of Triton, it is not: {error}; remove that object, then deploy again"
