@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from silhouette import __version__, cli_database
+from silhouette import __version__, cli_database, cli_serving
 from silhouette.command import Output, command, login, show, state_dir, tell
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.names import safe_key
@@ -39,6 +39,7 @@ app = typer.Typer(
 
 app.add_typer(cli_database.badlist, name="badlist")
 app.add_typer(cli_database.db, name="db")
+app.command()(cli_serving.predict)
 
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 Source = Annotated[
@@ -315,15 +316,19 @@ def deploy(group: Group, work: Work = None) -> None:
         from silhouette.triton_client import open_triton
 
         folder = _folder(work, group)
+        _need(folder / "segmentation.json", "segment")
         report = deploy_model(
             bundle=_need(folder / "model", "export"),
             evaluation=_need(folder / "evaluation", "evaluate"),
             store=open_store(),
             triton=open_triton(),
             out=folder / "deployment",
+            segmenter=json.loads((folder / "segmentation.json").read_text(encoding="utf-8"))["model_digest"],
         )
         show(report)
         tell(f"\nAsk it for the class of a real test crop:\n\n  {report.curl}")
+        if report.picture_model:
+            tell(f"\nAsk it about a photo of yours:\n\n  {report.picture_curl}")
 
 
 @app.command()

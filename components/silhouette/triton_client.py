@@ -200,9 +200,16 @@ class Triton:
             timeout_s=_LOAD_S,
         )
 
-    def unload(self, model: str) -> None:
-        """Stop serving a model; return when it is gone."""
+    def unload(self, model: str, *, wait: bool = True) -> None:
+        """Stop serving a model; return when it is gone.
+
+        Args:
+            model: Triton's name of it.
+            wait: False: return at once. One whose process died never goes for good, and a load takes its place.
+        """
         self._ask(f"unload {model}", lambda client: client.unload_model(model), attempts=1, timeout_s=_LOAD_S)
+        if not wait:
+            return
         deadline = time.monotonic() + _ANSWER_S
         while any(item.reason != "unloaded" for item in self.index(model) if item.state not in ("UNAVAILABLE", "")):
             if time.monotonic() > deadline:

@@ -8,10 +8,13 @@ from silhouette.containers import cpu_step
 
 
 @cpu_step
-def deploy_model(model: Input[Model], evaluation: Input[Artifact], deployment: Output[Artifact]) -> NamedTuple(
-    "Outputs", [("model_name", str), ("version", str)]
-):
-    """Upload the judged ONNX under a new version, load it, and hold its answers over HTTP against the golden ones."""
+def deploy_model(
+    model: Input[Model], evaluation: Input[Artifact], deployment: Output[Artifact], segmenter: str = ""
+) -> NamedTuple("Outputs", [("model_name", str), ("version", str)]):
+    """Upload the judged ONNX under a new version, load it, and hold its answers over HTTP against the golden ones.
+
+    With a segmenter's digest the group's picture model goes with it: a picture's bytes in, people and a label out.
+    """
     from silhouette.step import step
 
     with step():
@@ -27,6 +30,7 @@ def deploy_model(model: Input[Model], evaluation: Input[Artifact], deployment: O
             store=open_store(),
             triton=open_triton(),
             out=Path(deployment.path),
+            segmenter=segmenter,
         )
         deployment.metadata.update(deployed.metadata())
         return deployed.model, deployed.version

@@ -164,7 +164,7 @@ def _serve(
         try:
             difference = check_golden(triton, repository.model, golden, version=version)
         except (ServiceError, ParityError):
-            triton.unload(repository.model)  # it lost its process, or its memory: only unload and load heals that
+            triton.unload(repository.model, wait=False)  # it lost its process, or its memory: only this and a load heal
         else:
             return version, difference, True, beside(version)
     try:

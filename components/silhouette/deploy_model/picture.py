@@ -188,7 +188,7 @@ def _serve(repository: ModelRepository, settings: PictureSettings, proof: Proof,
         try:
             check_proof(triton, repository.model, proof, version=version)
         except (ServiceError, ParityError):
-            triton.unload(repository.model)  # it lost a process: only unload and load heals that
+            triton.unload(repository.model, wait=False)  # it lost a process: only this and a load heal that
         else:
             return version
     try:
