@@ -39,6 +39,7 @@ app = typer.Typer(
 
 app.add_typer(cli_database.badlist, name="badlist")
 app.add_typer(cli_database.db, name="db")
+app.command()(cli_serving.infer)
 app.command()(cli_serving.predict)
 
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
@@ -329,57 +330,6 @@ def deploy(group: Group, work: Work = None) -> None:
         tell(f"\nAsk it for the class of a real test crop:\n\n  {report.curl}")
         if report.picture_model:
             tell(f"\nAsk it about a photo of yours:\n\n  {report.picture_curl}")
-
-
-@app.command()
-def infer(
-    group: Group = "",
-    source: Annotated[str, typer.Option(help="A folder of pictures to classify instead of a group's.")] = "",
-    model: Annotated[str, typer.Option(help="Triton's name of the model. [default: the group's]")] = "",
-    model_path: Annotated[str, typer.Option(help="With --source: YOLO segmentation model. [default: configured]")] = "",
-    work: Work = None,
-) -> None:
-    """Classify pictures through Triton.
-
-    A group's pictures, or a folder's, over HTTP, into rows and a gallery.
-    """
-    with command():
-        from silhouette.classify_pictures.classify import classify_pictures
-        from silhouette.store import open_store
-        from silhouette.triton_client import open_triton
-
-        if not group and not source:
-            raise InputError("infer must know what to classify, got neither; say --group NAME or --source FOLDER")
-        if source and not (model or group):
-            raise InputError("infer must know which model answers, got none; say --model NAME or --group NAME")
-        config, folder = _config(), _folder(work, source or group)
-        store = open_store()
-        common: dict[str, Any] = {
-            "model": model or safe_key(group),
-            "out": folder / "inference",
-            "store": store,
-            "triton": open_triton(),
-            "config": config.dataset,
-        }
-        if source:
-            from silhouette.detector import load_detector
-            from silhouette.model_source import resolve_model
-
-            segmenter = config.segmentation
-            with tempfile.TemporaryDirectory() as scratch:
-                model_file = resolve_model(model_path or segmenter.model_path, folder=Path(scratch), store=store)
-                detector = load_detector(
-                    model_file,
-                    person_class=segmenter.person_class,
-                    image_size=segmenter.image_size,
-                    min_score=segmenter.min_score,
-                )
-                report = classify_pictures(source=Path(source), detector=detector, **common)
-        else:
-            report = classify_pictures(
-                dataset=_need(folder / "dataset", "download"), snapshot_digest=_snapshot_digest(folder), **common
-            )
-        show(report)
 
 
 @app.command()

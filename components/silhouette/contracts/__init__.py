@@ -9,5 +9,6 @@ training     checkpoints and logs of one experiment  train_classifier -> export_
 model_bundle ONNX, TorchScript, golden crops         export_model -> evaluate_model, deploy_model
 segmenter    what serves it: an ONNX file, settings  segment_people -> deploy_model, classify_pictures
 evaluation   metrics and the gate's verdict          evaluate_model -> deploy_model
+scores       how answers are spread on the test split evaluate_model -> deploy_model -> classify_pictures
 predictions  one row a person classified             classify_pictures -> people, ret_meta
 """

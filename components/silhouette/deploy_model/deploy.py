@@ -18,7 +18,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from silhouette.contracts import deployment, evaluation, model_bundle
+from silhouette.contracts import deployment, evaluation, model_bundle, scores
 from silhouette.contracts.deployment import REQUEST_NAME, Deployment
 from silhouette.contracts.model_bundle import ONNX_NAME, ModelCard
 from silhouette.deploy_model import model_config
@@ -83,6 +83,9 @@ def deploy_model(
     out.mkdir(parents=True, exist_ok=True)
     (out / REQUEST_NAME).write_bytes(request.body)
     store.put_bytes(f"inference/{repository.model}/{REQUEST_NAME}", request.body)
+    spread, key = evaluation / scores.FILE_NAME, scores.store_key(repository.model, str(version))
+    if spread.is_file() and not store.exists(key):  # for those who look for drift
+        store.put_file(key, spread)
     deployed = Deployment(
         group=card.group,
         experiment=card.experiment,

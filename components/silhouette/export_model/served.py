@@ -99,6 +99,8 @@ def describe(record: training_contract.TrainingRecord, *, crop_margin: float, ba
         f" margin {crop_margin:g} of the longer side, outside of the picture"
         f" {'and of the person ' if background == 'grey' else ''}grey 127",
         "output": f"{model_bundle.OUTPUT_NAME}: float32 [n, {len(record.classes)}], rows sum to 1",
+        "crop_margin": f"{crop_margin:g}",
+        "background": background,
         "group": record.group,
         "experiment": record.experiment,
         "crops_digest": record.crops_digest,
