@@ -16,7 +16,7 @@ from PIL import Image
 
 from silhouette.classify_pictures.classify import GALLERY_NAME, REPORT_NAME, ClassifyReport, classify_pictures
 from silhouette.config import DatasetConfig, load_config
-from silhouette.contracts import contours, dataset, predictions, snapshot
+from silhouette.contracts import contours, dataset, predictions, scores, snapshot
 from silhouette.contracts.dataset import Dataset, PictureRow
 from silhouette.contracts.snapshot import SnapshotHead, SnapshotRow
 from silhouette.database import connect
@@ -290,3 +290,35 @@ def test_folder_without_files_or_none_at_all_is_refused(
         classify(source=tmp_path / "missing", detector=OvalFinder(), connection=connection)
     with pytest.raises(InputError, match="must get a dataset with its snapshot, or a dataset or a source with"):
         classify()
+
+
+def test_drift_against_the_test_split_is_told(
+    classify: Classify, group: Group, tmp_path: Path, served_store: Store, model: str
+) -> None:
+    for number in range(60):
+        group.add(f"p{number:02d}", "red", [("red", 80, 1.0), ("blue", 30, 0.3)])
+    given = group.write()
+    assert classify(**given).drift is None, "nothing is known of the test split"
+    test = scores.count(bundles.CLASSES, [(index % 3, 0.99) for index in range(90)])
+    key = scores.store_key(model, "1")
+    served_store.put_bytes(key, test.model_dump_json().encode())
+    try:
+        drift = classify(**given).drift
+        assert drift is not None
+        assert (drift.verdict, drift.answers, drift.test_answers) == ("different", 60, 90)
+        assert drift.classes > 0.25
+        assert "Unlike the test split" in (tmp_path / "out" / GALLERY_NAME).read_text()
+        assert json.loads((tmp_path / "out" / REPORT_NAME).read_text())["drift"]["verdict"] == "different"
+    finally:
+        served_store.remove(key)
+
+
+def test_group_without_a_snapshot_has_its_people_found(
+    classify: Classify, group: Group, tmp_path: Path, connection: psycopg.Connection
+) -> None:
+    for number, colour in enumerate(COLOURS):
+        group.add(f"p{number}", colour, [(colour, 80, 1.0)])
+    group.add("nobody", "red", [])
+    dataset_folder = group.write()["dataset"]
+    report = classify(dataset=dataset_folder, detector=OvalFinder(), connection=connection)
+    assert (report.pictures, report.people, report.right, report.without_people) == (4, 3, 3, 1)
