@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from silhouette.errors import InputError
+from silhouette.input_file import pin_file
 from silhouette.model_source import resolve_model
 from silhouette.store import Store
 
@@ -60,3 +61,16 @@ def test_another_bucket_of_the_same_server_is_reached(
 def test_what_is_no_model_is_refused(source: str, message: str, tmp_path: Path, store: Store) -> None:
     with pytest.raises(InputError, match=message):
         resolve_model(source, folder=tmp_path, store=store)
+
+
+def test_a_pinned_file_keeps_its_bytes_whatever_becomes_of_the_path(tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "w.pt"
+    path.write_bytes(BYTES)
+    key = pin_file(str(path), what="the weights", store=store)
+    assert key == f"inputs/{SHA256}/w.pt"
+    path.write_bytes(b"others")
+    assert store.get_bytes(key) == BYTES
+    assert pin_file(key, what="the weights", store=store) == key
+    assert pin_file(str(path), what="the weights", store=store) != key
+    with pytest.raises(InputError, match="the weights must exist"):
+        pin_file("no/such.pt", what="the weights", store=store)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from silhouette import __version__, cli_database, cli_serving
+from silhouette import __version__, cli_config, cli_database, cli_serving, cli_training
 from silhouette.command import Output, command, login, show, state_dir, tell
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.names import safe_key
@@ -41,6 +41,9 @@ app.add_typer(cli_database.badlist, name="badlist")
 app.add_typer(cli_database.db, name="db")
 app.command()(cli_serving.infer)
 app.command()(cli_serving.predict)
+app.add_typer(cli_config.config, name="config")
+app.add_typer(cli_config.group, name="group")
+cli_training.register(app)
 
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 Source = Annotated[
@@ -245,11 +248,15 @@ def train(
     with command():
         from silhouette.contracts.crops import read_head
         from silhouette.contracts.training import experiment_name
+        from silhouette.input_file import pin_file
         from silhouette.store import open_store
         from silhouette.train_classifier.train import train_classifier
 
         given = {name: value for name, value in (("epochs", epochs), ("backbone", backbone)) if value}
-        config = _config().for_run(training=given, gate={}, gpus=None).training
+        config, store = _config().for_run(training=given, gate={}, gpus=None).training, open_store()
+        if config.weights:
+            pinned = pin_file(config.weights, what="the file of training.weights", store=store)
+            config = config.model_copy(update={"weights": pinned})
         folder = _folder(work, group)
         crops = _need(folder / "crops", "dataset")
         name = experiment or experiment_name(
@@ -260,7 +267,7 @@ def train(
             out=folder / "training",
             experiment=name,
             config=config,
-            store=open_store(),
+            store=store,
         )
         show(report)
 

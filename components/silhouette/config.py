@@ -1,20 +1,25 @@
 """What a run does when its parameters say nothing: `config/default.yaml`, checked as a whole.
 
-Reads config/default.yaml of the checkout (or the copy inside the installed package) and, over it, the file
-that SILHOUETTE_CONFIG names. Endpoints and secrets are not here but in `silhouette.settings`.
+Reads config/default.yaml of the checkout (or the copy inside the installed package); over it, the files that
+SILHOUETTE_CONFIG names; over them, variables like SILHOUETTE_CONFIG__TRAINING__EPOCHS. Endpoints and secrets are not
+here but in `silhouette.settings`.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from silhouette.config_file import Layer, environment_layers, holder, merge, read_layer
 from silhouette.errors import SettingError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT_FILE = _PACKAGE.parents[1] / "config" / "default.yaml"
@@ -89,6 +94,7 @@ class TrainingConfig(_Section):
     """The recipe."""
 
     backbone: str
+    weights: str
     epochs: int = Field(ge=1)
     frozen_epochs: int = Field(ge=0)
     frozen_share: float = Field(ge=0, lt=1)
@@ -96,15 +102,19 @@ class TrainingConfig(_Section):
     batch_size: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     backbone_lr_scale: float = Field(gt=0, le=1)
+    layer_decay: float = Field(gt=0, le=1)
+    accumulate: int = Field(ge=1)
     weight_decay: float = Field(ge=0)
     label_smoothing: float = Field(ge=0, lt=1)
     mixup: float = Field(ge=0)
-    class_balance: Literal["none", "weights", "sampling"]
+    class_balance: Literal["none", "weights", "sampling", "logit_adjustment"]
     min_zoom: float = Field(gt=0, le=1)
     random_erasing: float = Field(ge=0, le=1)
     background_swap: float = Field(ge=0, le=1)
     ema_decay: float = Field(ge=0, lt=1)
     patience: int = Field(ge=0)
+    checkpoint_minutes: float = Field(gt=0)
+    wandb_pictures: bool
     seed: int
 
 
@@ -135,50 +145,42 @@ class Config(_Section):
         Raises:
             SettingError: A value is out of its range.
         """
-        content = _merge(self.model_dump(), {"training": training, "gate": gate})
+        content = merge(self.model_dump(), {"training": training, "gate": gate})
         if content["training"]["backbone"] == "auto" and gpus is not None:
             content["training"]["backbone"] = GPU_BACKBONE if gpus else CPU_BACKBONE
-        return _validate(content, "the run's parameters")
-
-
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
-    return merged
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingError(f"the configuration file must exist, got {path}; correct SILHOUETTE_CONFIG") from None
-    except OSError as error:
-        raise SettingError(
-            f"the configuration file must be readable, got {error.strerror} for {path}; correct SILHOUETTE_CONFIG"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingError(
-            f"the configuration must be YAML in UTF-8, got {' '.join(str(error).split())} in {path}; correct that file"
-        ) from None
-    if not isinstance(content, dict):
-        raise SettingError(
-            f"the configuration must be a mapping, got {type(content).__name__} in {path}; correct that file"
-        )
-    return content
-
-
-def _validate(content: dict[str, Any], origin: str) -> Config:
-    try:
+        layer = Layer(name="the run's parameters", content=content)
+        if found := mistakes([layer]):
+            raise SettingError(found[0])
         return Config.model_validate(content)
+
+
+def shipped_file() -> Path:
+    """Return the file below all others."""
+    return _CHECKOUT_FILE if _CHECKOUT_FILE.is_file() else _PACKAGE / "default.yaml"
+
+
+def own_files(environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Return the files that SILHOUETTE_CONFIG names, the later ones above the earlier."""
+    return [Path(path) for path in environ.get("SILHOUETTE_CONFIG", "").split(os.pathsep) if path]
+
+
+def read_layers(environ: Mapping[str, str] = os.environ) -> list[Layer]:
+    """Read all that the configuration is made of, the lowest first.
+
+    Raises:
+        SettingError: A file is missing or malformed.
+    """
+    files = [read_layer(path) for path in (shipped_file(), *own_files(environ))]
+    return files + environment_layers(environ)
+
+
+def mistakes(layers: Sequence[Layer]) -> list[str]:
+    """Return what is wrong with a configuration, a line each: key, rule, value, way out and place."""
+    try:
+        Config.model_validate(_merged(layers))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        rule = first["msg"].removeprefix("Value error, ")
-        raise SettingError(
-            f"{where} in the configuration: {rule}, got {first['input']!r}; correct it in {origin}"
-        ) from None
+        return [_mistake(one, layers) for one in error.errors()]
+    return []
 
 
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:
@@ -187,9 +189,35 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     Raises:
         SettingError: A file is missing or malformed, a key is unknown or a value is out of its range.
     """
-    shipped = _CHECKOUT_FILE if _CHECKOUT_FILE.is_file() else _PACKAGE / "default.yaml"
-    paths, content = [shipped], _read(shipped)
-    if extra := environ.get("SILHOUETTE_CONFIG"):
-        paths.append(Path(extra))
-        content = _merge(content, _read(Path(extra)))
-    return _validate(content, " or ".join(map(str, paths)))
+    layers = read_layers(environ)
+    if found := mistakes(layers):
+        more = f" (and {len(found) - 1} more: `silhouette config check`)" if len(found) > 1 else ""
+        raise SettingError(found[0] + more)
+    return Config.model_validate(_merged(layers))
+
+
+def _merged(layers: Sequence[Layer]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for layer in layers:
+        content = merge(content, layer.content)
+    return content
+
+
+def _mistake(error: ErrorDetails, layers: Sequence[Layer]) -> str:
+    path = tuple(str(part) for part in error["loc"])
+    rule = error["msg"].removeprefix("Value error, ")
+    way_out = "correct it"
+    if error["type"] == "extra_forbidden":
+        rule = "there is no such key"
+        if near := difflib.get_close_matches(path[-1], _keys_beside(path), n=1):
+            way_out = f"do you mean {near[0]}? Correct it"
+    found = f"{'.'.join(path)} in the configuration: {rule}, got {error['input']!r}"
+    return f"{found}; {way_out} in {holder(layers, path).place(path)}"
+
+
+def _keys_beside(path: Sequence[str]) -> list[str]:
+    model: Any = Config
+    for key in path[:-1]:
+        kept = model.model_fields.get(key) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        model = kept.annotation if kept is not None else next(iter(get_args(model)[1:]), None)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

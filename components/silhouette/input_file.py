@@ -1,6 +1,7 @@
 """Resolve where a file is that a run names to a file on this disk: a path, an object of the store, an s3:// address.
 
-Reads the store and the local disk; writes the fetched file into a folder of the caller. When the source carries
+Reads the store and the local disk; writes the fetched file into a folder of the caller, or what a run is to find again
+under `inputs/<sha256>/` in the store. When the source carries
 a SHA-256 (64 hexadecimal digits as one of its parts, as `inputs/<sha256>/<name>` does) the bytes must have it.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 from pathlib import Path, PurePosixPath
 
 from silhouette.errors import InputError
@@ -50,6 +52,28 @@ def resolve_file(source: str, *, what: str, folder: Path, store: Store) -> Path:
     path = folder / PurePosixPath(key).name
     holder.get_file(key, path)
     return _checked(path, source, what)
+
+
+def pin_file(source: str, *, what: str, store: Store) -> str:
+    """Keep a file in the store under its digest and return that key, so that what a run was given stays what it was.
+
+    Args:
+        source: As in `resolve_file`.
+        what: What it is, for messages.
+        store: The store.
+
+    Raises:
+        InputError: As in `resolve_file`.
+        ServiceError: The store cannot be reached.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = resolve_file(source, what=what, folder=Path(folder), store=store)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        key = f"inputs/{sha256}/{path.name}"
+        if not store.exists(key):
+            store.put_file(key, path)
+    return key
 
 
 def _checked(path: Path, source: str, what: str) -> Path:

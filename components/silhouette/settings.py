@@ -42,6 +42,26 @@ class PictureServiceSettings:
     allowed_addresses: frozenset[tuple[str, int]] = frozenset()
 
 
+SECRETS = frozenset(
+    {"SILHOUETTE_S3_ACCESS_KEY", "SILHOUETTE_S3_SECRET_KEY", "SILHOUETTE_PICTURE_SERVICE_TOKEN", "WANDB_API_KEY"}
+)
+VARIABLES = (
+    "SILHOUETTE_POSTGRES_DSN", "SILHOUETTE_S3_ENDPOINT", "SILHOUETTE_S3_SECURE", "SILHOUETTE_S3_BUCKET",
+    "SILHOUETTE_S3_ACCESS_KEY", "SILHOUETTE_S3_SECRET_KEY", "SILHOUETTE_TRITON_URL", "SILHOUETTE_PICTURE_SERVICE_URL",
+    "SILHOUETTE_PICTURE_SERVICE_TOKEN", "SILHOUETTE_ALLOWED_ADDRESSES", "WANDB_API_KEY",
+    "SILHOUETTE_STATE_DIR", "SILHOUETTE_CONFIG", "SILHOUETTE_DEBUG",
+)  # fmt: skip
+OURS = ("SILHOUETTE_CONFIG__", "SILHOUETTE_EMBEDDED", "SILHOUETTE_SHARED_DATA")  # values, daemons, tests: no settings
+
+
+def shown(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return every variable with its value, fit to be shown: secrets are ``***``, and so are passwords in addresses."""
+    return {
+        name: "***" if name in SECRETS and environ.get(name) else _without_password(environ.get(name, ""))
+        for name in VARIABLES
+    }
+
+
 def _need(environ: Mapping[str, str], name: str) -> str:
     value = environ.get(name, "").strip()
     if not value:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from silhouette.errors import InputError
 from silhouette.train_classifier.backbones import build_backbone, choose_device, resolve_name
@@ -52,6 +54,59 @@ def test_the_default_network_recognises_things_with_the_installed_weights() -> N
         )
     assert torch.isfinite(flat).all()
     assert not torch.allclose(flat, noise)
+
+
+def _saved(tmp_path: Path, kind: str) -> tuple[Path, dict[str, torch.Tensor]]:
+    net = build_backbone("random:test_efficientnet", classes=5, crop_size=64).net
+    state = {key: value.clone() for key, value in net.state_dict().items()}
+    path = tmp_path / f"w.{'safetensors' if kind == 'safetensors' else 'pt'}"
+    if kind == "safetensors":
+        save_file(state, path)
+    else:
+        content = {
+            "plain": state,
+            "ours": {"state_dict": {f"model.{key}": value for key, value in state.items()}},
+            "timm": {"epoch": 3, "state_dict": {}, "state_dict_ema": {f"module.{k}": v for k, v in state.items()}},
+        }[kind]
+        torch.save(content, path)
+    return path, state
+
+
+@pytest.mark.parametrize("kind", ["plain", "ours", "timm", "safetensors"])
+def test_a_file_of_weights_fills_everything_but_the_head(tmp_path: Path, kind: str) -> None:
+    path, state = _saved(tmp_path, kind)
+    built = build_backbone("random:test_efficientnet", classes=3, crop_size=64, weights=path)
+    ours = built.net.state_dict()
+    assert built.pretrained
+    assert ours["classifier.weight"].shape[0] == 3
+    assert all(torch.equal(ours[key], value) for key, value in state.items() if not key.startswith("classifier."))
+
+
+def test_weights_of_another_network_are_told_by_their_first_tensor(tmp_path: Path) -> None:
+    path, _ = _saved(tmp_path, "plain")
+    with pytest.raises(InputError, match=r"weights must be those of test_resnet, w\.pt fits \d+ of its \d+ tensors"):
+        build_backbone("random:test_resnet", classes=3, crop_size=64, weights=path)
+
+
+class _Malicious:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (_Malicious.target,)
+
+    target = ""
+
+
+@pytest.mark.parametrize("kind", ["malicious", "text", "empty", "list"])
+def test_a_file_that_is_no_weights_is_one_line_and_nothing_in_it_runs(tmp_path: Path, kind: str) -> None:
+    path, _Malicious.target = tmp_path / "w.pt", str(tmp_path / "was run")
+    if kind == "malicious":
+        torch.save({"state_dict": _Malicious()}, path)
+    elif kind == "list":
+        torch.save([1, 2], path)
+    else:
+        path.write_text("no weights" if kind == "text" else "")
+    with pytest.raises(InputError, match=r"weights must be .*w\.pt"):
+        build_backbone("random:test_efficientnet", classes=3, crop_size=64, weights=path)
+    assert not Path(_Malicious.target).exists()
 
 
 def test_random_weights_are_taken_when_told_so_and_follow_the_seed() -> None:

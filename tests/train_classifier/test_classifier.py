@@ -52,6 +52,40 @@ def test_norms_and_biases_do_not_decay_and_the_head_learns_fastest() -> None:
     assert sum(len(group["params"]) for group in groups if group["is_head"]) == 2
 
 
+def test_each_layer_learns_slower_than_the_one_above_it() -> None:
+    net = build_backbone(BACKBONE, classes=3, crop_size=64).net
+    depths, names = layer_depths(net), {id(item): name for name, item in net.named_parameters()}
+    rates: dict[float, set[float]] = {}
+    for group in parameter_groups(net, recipe(learning_rate=0.01, backbone_lr_scale=0.5, layer_decay=0.7)):
+        for parameter in group["params"]:
+            rates.setdefault(depths[names[id(parameter)]], set()).add(group["lr"])
+    by_depth = [rates[depth] for depth in sorted(rates, reverse=True)]
+    assert all(len(found) == 1 for found in by_depth)
+    head, *layers = [found.pop() for found in by_depth]
+    assert head == 0.01
+    assert layers == pytest.approx([0.005 * 0.7**number for number in range(len(layers))])
+    assert len(layers) > 3
+
+
+def test_without_balancing_the_head_starts_from_the_shares_of_the_classes() -> None:
+    shares = torch.tensor([0.5, 0.25, 0.25])
+    for changes, expected in (
+        ({"class_balance": "none"}, shares.log()),
+        ({"class_balance": "sampling"}, torch.zeros(3)),
+    ):
+        for decay in (0.0, 0.9):
+            learner = module(ema_decay=decay, **changes)
+            assert torch.allclose(learner.model.classifier.bias, expected)
+            assert torch.allclose(learner.trained.classifier.bias, expected)
+
+
+def test_logit_adjustment_is_in_the_loss_and_not_in_the_answer() -> None:
+    learner, seen = module(class_balance="logit_adjustment", label_smoothing=0.0), batch()
+    logits = learner.eval().model(learner.scale(seen["crop"]))
+    expected = torch.nn.functional.cross_entropy(logits + torch.tensor([0.5, 0.25, 0.25]).log(), seen["label"])
+    assert learner.training_step(seen, 0).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_a_frozen_backbone_leaves_only_the_head_learning() -> None:
     net = build_backbone(BACKBONE, classes=3, crop_size=64).net
     freeze(net, share=1.0, keep_statistics=False)
@@ -88,7 +122,9 @@ def test_a_loss_that_is_no_number_names_the_pictures_of_its_batch() -> None:
         broken.training_step(batch(2), 0)
 
 
-@pytest.mark.parametrize("changes", [{"mixup": 0.2}, {"class_balance": "weights"}, {"ema_decay": 0.9}])
+@pytest.mark.parametrize(
+    "changes", [{"mixup": 0.2}, {"class_balance": "weights"}, {"class_balance": "logit_adjustment"}, {"ema_decay": 0.9}]
+)
 def test_every_variant_of_the_recipe_gives_a_loss_that_can_be_learnt_from(changes: dict[str, Any]) -> None:
     learner = module(**changes)
     learner.log = lambda *_args, **_options: None  # type: ignore[method-assign]  # it needs a Trainer

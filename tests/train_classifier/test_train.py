@@ -127,6 +127,91 @@ print("resumed after", report.resumed_after)
 """
 
 
+class _Interrupt(Exception):
+    """A stop at any moment."""
+
+
+@pytest.mark.parametrize(("workers", "accumulate"), [(0, 1), (2, 1), (0, 2)])
+@pytest.mark.parametrize("stop", [(0, 2), (1, 3), (2, 0)])
+def test_a_training_stopped_within_an_epoch_makes_the_same_table_as_an_unbroken_one(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, accumulate: int, stop: tuple[int, int]
+) -> None:
+    from silhouette.train_classifier import crop_data
+    from silhouette.train_classifier.classifier import CropClassifier
+
+    if workers:
+        monkeypatch.setattr(crop_data, "_FEW_CROPS", 1)
+        monkeypatch.setattr(crop_data, "cpu_cores", lambda: 2)
+    changes = {
+        "epochs": 3, "frozen_epochs": 1, "mixup": 0.2, "ema_decay": 0.9, "accumulate": accumulate,
+        "checkpoint_minutes": 1e-9,
+    }  # fmt: skip
+    train(crops, tmp_path / "unbroken", **changes)
+
+    start = CropClassifier.on_train_batch_start
+
+    def stopping(self: CropClassifier, batch: object, index: int) -> None:
+        if (self.current_epoch, index) == stop:
+            raise _Interrupt
+        start(self, batch, index)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(CropClassifier, "on_train_batch_start", stopping)
+        with pytest.raises(_Interrupt):
+            train(crops, tmp_path / "broken", **changes)
+    saved = torch.load(tmp_path / "broken" / "checkpoints" / "last.ckpt", weights_only=True)["silhouette_position"]
+    assert saved == [stop[0], stop[1] // accumulate * accumulate]
+    report = train(crops, tmp_path / "broken", **changes)
+    assert report.resumed_after == stop[0]
+    for name in ("csv_logs/metrics.csv", "training.json"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
+
+
+_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from silhouette.train_classifier import checkpoints
+from silhouette.train_classifier.train import train_classifier
+from tests.shapes import BACKBONE, recipe
+saves = 0
+save = checkpoints.Checkpoints._save
+def filling(self, trainer, name, *, weights_only):
+    global saves
+    saves += 1
+    if saves == 4:  # after best and last of the first epoch and best of the second
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    save(self, trainer, name, weights_only=weights_only)
+checkpoints.Checkpoints._save = filling
+train_classifier(crops=Path(sys.argv[1]), out=Path(sys.argv[2]), experiment="e1", config=recipe(epochs=3),
+                 backbone=BACKBONE, device="cpu")
+"""
+
+
+def test_a_full_disk_is_one_line_and_the_last_good_checkpoint_survives(crops: Path, tmp_path: Path) -> None:
+    environ = os.environ | {"WANDB_MODE": "disabled", "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-c", _FULL_DISK, str(crops), str(tmp_path)]
+    ended = subprocess.run(command, env=environ, cwd=CHECKOUT, capture_output=True, text=True)
+    assert "SilhouetteError: a checkpoint must be written into" in ended.stderr
+    assert "make room there, then run again" in ended.stderr
+    assert not list(tmp_path.rglob("*.partial"))
+    torch.load(tmp_path / training_contract.BEST_CHECKPOINT, weights_only=True)
+    assert train(crops, tmp_path, epochs=3).resumed_after >= 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")])
+def test_too_little_memory_names_the_batch_size(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from silhouette.train_classifier.classifier import CropClassifier
+
+    def full(*_args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(CropClassifier, "training_step", full)
+    with pytest.raises(SilhouetteError, match=r"must fit into memory.*lower training\.batch_size \(8\)"):
+        train(crops, tmp_path)
+
+
 @pytest.mark.long
 def test_a_killed_training_goes_on_in_a_new_process_with_an_empty_disk(
     crops: Path, tmp_path: Path, fresh_store: Store, services_env: dict[str, str]

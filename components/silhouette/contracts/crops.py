@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from silhouette.store import Store
+
 JSON_NAME = "crops.json"
 ROWS_PER_SHARD = 4096  # about 100 MB of crops of 224 pixels
 
@@ -135,6 +137,34 @@ def write(folder: Path, head: CropsHead, rows: Iterable[CropRow], *, rows_per_sh
 def read_head(folder: Path) -> CropsHead:
     """Read `crops.json` of `folder`."""
     return CropsHead.model_validate_json((folder / JSON_NAME).read_text(encoding="utf-8"))
+
+
+def store_prefix(digest: str) -> str:
+    """Return where the store keeps the crops of this digest."""
+    return f"crops/{digest}"
+
+
+def keep(folder: Path, head: CropsHead, store: Store) -> None:
+    """Put a folder of crops into the store under its digest, the head last, so that what is half is not there."""
+    prefix = store_prefix(head.digest)
+    if not store.exists(f"{prefix}/{JSON_NAME}"):
+        store.put_many((f"{prefix}/{path.name}", path) for path in sorted(folder.glob("crops-*.arrow")))
+        store.put_file(f"{prefix}/{JSON_NAME}", folder / JSON_NAME)
+
+
+def fetch(digest: str, folder: Path, store: Store) -> CropsHead:
+    """Get the crops of this digest from the store.
+
+    Raises:
+        InputError: The store does not have them.
+        ServiceError: The store cannot be reached.
+    """
+    prefix = store_prefix(digest)
+    if not store.exists(f"{prefix}/{JSON_NAME}"):
+        raise InputError(f"the store must have the crops {digest[:12]}, it has none; build the dataset and train again")
+    folder.mkdir(parents=True, exist_ok=True)
+    store.get_tree(prefix, folder)
+    return read_head(folder)
 
 
 class CropTable:

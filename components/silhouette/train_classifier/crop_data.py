@@ -34,7 +34,8 @@ def cpu_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _mix_seed(*numbers: int) -> int:
+def mix_seed(*numbers: int) -> int:
+    """Make one seed of several numbers."""
     mixed = 0
     for number in numbers:
         mixed = (mixed * 1_000_003 + number) % 2**63
@@ -48,10 +49,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
         labels: Class of each crop.
         seed: Of the order.
         balanced: Show each class equally often: rare crops several times, frequent ones in turn over the epochs.
+        start: ``(epoch, draws)``: begin in this epoch, after so many draws, which an interrupted run has seen.
     """
 
-    def __init__(self, labels: list[int], *, seed: int, balanced: bool) -> None:
-        self._seed, self._epoch = seed, 0
+    def __init__(self, labels: list[int], *, seed: int, balanced: bool, start: tuple[int, int] = (0, 0)) -> None:
+        self._seed, self._start = seed, start
+        self._epoch = start[0]  # workers fetch ahead before Lightning has said which epoch it is
         self._classes = [torch.arange(len(labels))]
         if balanced:
             every = torch.tensor(labels)
@@ -63,13 +66,16 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self._epoch = epoch
 
     def __len__(self) -> int:
+        """Return the draws of a whole epoch."""
         return self._each * len(self._classes)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        random = torch.Generator().manual_seed(_mix_seed(self._seed, self._epoch))
+        random = torch.Generator().manual_seed(mix_seed(self._seed, self._epoch))
         drawn = torch.cat([self._draw(rows, random) for rows in self._classes])
         order = drawn[torch.randperm(len(drawn), generator=random)].tolist()
-        return ((self._epoch * len(self) + number, row) for number, row in enumerate(order))
+        first, epoch = self._epoch * len(self), self._epoch
+        seen = self._start[1] if epoch == self._start[0] else 0
+        return ((first + number, row) for number, row in enumerate(order) if number >= seen)
 
     def _draw(self, rows: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         rounds = -(-self._each // len(rows))
@@ -143,7 +149,7 @@ class CropDataset(Dataset[dict[str, Any]]):
         if self._view is not None:
             mask = torch.tensor(crops_contract.decode_mask(record.mask_png))
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(_mix_seed(self._seed, draw, row))
+                torch.manual_seed(mix_seed(self._seed, draw, row))
                 crop = self._view(crop, mask)
         return {"crop": crop.contiguous(), "label": self.labels[row], "row": row}
 
@@ -155,13 +161,17 @@ class CropData(lightning.LightningDataModule):
         folder: Of crops.
         config: The recipe.
         train_size: Side of the training crops in pixels; val keeps the crops' own.
+        start: ``(epoch, batches)`` that an interrupted training has done.
 
     Raises:
         InputError: A split is empty, or a class has no crop to learn from.
     """
 
-    def __init__(self, folder: Path, *, config: TrainingConfig, train_size: int) -> None:
+    def __init__(
+        self, folder: Path, *, config: TrainingConfig, train_size: int, start: tuple[int, int] = (0, 0)
+    ) -> None:
         super().__init__()
+        self._start = start
         self.head, self._config = crops_contract.read_head(folder), config
         classes, view = self.head.classes, TrainView(train_size, config)
         self.train = CropDataset(folder, "train", classes=classes, view=view, seed=config.seed)
@@ -188,7 +198,13 @@ class CropData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return augmented batches; the last incomplete one is left out, where there is more than one."""
         balanced = self._config.class_balance == "sampling"
-        sampler = EpochSampler(self.train.labels, seed=self._config.seed, balanced=balanced)
+        epoch, batches = self._start
+        sampler = EpochSampler(
+            self.train.labels,
+            seed=self._config.seed,
+            balanced=balanced,
+            start=(epoch, batches * self._config.batch_size),
+        )
         return self._loader(self.train, sampler=sampler, drop_last=len(sampler) > self._config.batch_size)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:

@@ -11,7 +11,7 @@ import io
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from silhouette.train_classifier.tracking import Tracker
 
 _LOG = logging.getLogger(__name__)
-_METRICS = ("train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1")
+_METRICS = ("val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1")
 _CELL, _STRIP, _COLUMNS, _MOST = 160, 20, 8, 32  # pixels, pixels, crops, crops
 
 
@@ -35,10 +35,11 @@ class EpochRecord(Callback):
     Args:
         folder: Where metrics.csv goes.
         tracker: Gets the same rows.
+        on_epoch: Is told (epochs done, val macro-F1); what it raises ends the training.
     """
 
-    def __init__(self, folder: Path, tracker: Tracker) -> None:
-        self._path, self._tracker = folder / "metrics.csv", tracker
+    def __init__(self, folder: Path, tracker: Tracker, *, on_epoch: Callable[[int, float], None] | None = None) -> None:
+        self._path, self._tracker, self._on_epoch = folder / "metrics.csv", tracker, on_epoch
         self.rows: list[dict[str, float]] = []
         self._started = 0.0
 
@@ -54,11 +55,12 @@ class EpochRecord(Callback):
         """Look at the clock, for the log line only."""
         self._started = time.monotonic()
 
-    def on_train_epoch_end(self, trainer: Trainer, _module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, module: CropClassifier) -> None:
         """Write the table anew, and say how the epoch went."""
         seen = trainer.callback_metrics
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
-        row = {"epoch": trainer.current_epoch + 1, "learning_rate": rate} | {
+        loss = float(module.loss_sum) / module.loss_count
+        row = {"epoch": trainer.current_epoch + 1, "learning_rate": rate, "train_loss": loss} | {
             name: float(seen[name]) for name in _METRICS
         }
         self.rows.append(row)
@@ -67,13 +69,15 @@ class EpochRecord(Callback):
         table.writerow(row)
         table.writerows([f"{value:.6g}" for value in kept.values()] for kept in self.rows)
         self._path.write_text(text.getvalue(), encoding="utf-8")
-        self._tracker.log(row)
+        self._tracker.log(row, step=int(row["epoch"]))
         best = max(self.rows, key=lambda kept: kept["val_macro_f1"])
         _LOG.info(
             "epoch %d of %d: train loss %.3f, val macro-F1 %.3f (best %.3f in epoch %d), %.1f s",
             row["epoch"], trainer.max_epochs, row["train_loss"], row["val_macro_f1"], best["val_macro_f1"],
             best["epoch"], time.monotonic() - self._started,
         )  # fmt: skip
+        if self._on_epoch is not None:
+            self._on_epoch(int(row["epoch"]), row["val_macro_f1"])
 
 
 class BatchPictures(Callback):

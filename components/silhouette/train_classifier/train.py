@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import silhouette
 from silhouette.contracts import crops as crops_contract
 from silhouette.contracts import training as training_contract
-from silhouette.errors import SilhouetteError
+from silhouette.errors import InputError, SilhouetteError
+from silhouette.input_file import resolve_file
 from silhouette.names import safe_key
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ def train_classifier(
     backbone: str = "",
     device: str = "auto",
     store: Store | None = None,
+    inputs: Store | None = None,
+    on_epoch: Callable[[int, float], None] | None = None,
+    tracked: bool = True,
 ) -> TrainReport:
     """Train, and keep the epoch that is best on the val split by macro-F1.
 
@@ -60,91 +65,119 @@ def train_classifier(
         config: The recipe.
         backbone: ``auto``, a timm name, or ``random:`` and a timm name; empty: what the recipe says.
         device: ``auto``, ``cpu`` or ``gpu``.
-        store: Where checkpoints survive this machine; None keeps everything in `out`.
+        store: Where crops and checkpoints survive this machine; None keeps everything in `out`.
+        inputs: Where `training.weights` is looked up; None: in `store`.
+        on_epoch: Is told (epochs done, val macro-F1) after each epoch; what it raises ends the training.
+        tracked: Whether Weights & Biases may have a record.
 
     Raises:
         InputError: An unknown backbone or device, weights that cannot be had, crops that cannot be learnt from.
-        SilhouetteError: The loss is no longer a number.
+        SilhouetteError: The loss is no longer a number, or memory or disk do not suffice.
     """
     # Threads that wait must sleep: spinning, they take the cores from the workers that decode, and from whatever
     # else runs here, and halve the speed. It must be said before torch is imported; who knows better says it first.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with quiet_lightning():
-        return _train(crops, out, experiment, config, backbone or config.backbone, device, store)
+        import lightning
+        import torch
 
+        from silhouette.train_classifier import backbones, checkpoints, classifier, crop_data, records, tracking
 
-def _train(
-    crops: Path, out: Path, experiment: str, config: TrainingConfig, backbone: str, device: str, store: Store | None
-) -> TrainReport:
-    import lightning
-    import torch
-
-    from silhouette.train_classifier import backbones, checkpoints, classifier, crop_data, records, tracking
-
-    device = backbones.choose_device(device)
-    name = backbones.resolve_name(backbone, device=device)
-    torch.set_num_threads(crop_data.cpu_cores())
-    lightning.seed_everything(config.seed % 2**32, workers=True, verbose=False)
-    head = crops_contract.read_head(crops)
-    built = backbones.build_backbone(name, classes=len(head.classes), crop_size=head.crop_size)
-    scale = 1.0 if built.fixed_size else config.train_scale
-    data = crop_data.CropData(crops, config=config, train_size=max(32, round(head.crop_size * scale / 16) * 16))
-    module = classifier.CropClassifier(
-        built, config, class_counts=data.class_counts, picture_ids=data.train.picture_ids
-    )
-    for folder in ("checkpoints", "csv_logs", "train_batches"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    parameters = config.model_dump() | {"backbone": name}
-    identity = {"crops_digest": head.digest, "parameters": parameters, "code_version": silhouette.__version__}
-    prefix = f"models/{safe_key(head.group)}/{safe_key(experiment)}"
-    keeper = checkpoints.Checkpoints(out, store=store, prefix=prefix, identity=identity)
-    tracker = tracking.Tracker(
-        out / "wandb", group=head.group, experiment=experiment, settings={**parameters, "device": device}
-    )
-    record = records.EpochRecord(out / "csv_logs", tracker)
-    callbacks = [record, records.BatchPictures(out / "train_batches", head.classes), keeper]
-    trainer = _trainer(out, config, device, callbacks)
-    last = keeper.resume_from()
-    _LOG.info(
-        "training %s on %s: %d crops, %d to validate, %d classes, %d epochs",
-        name, device, len(data.train), len(data.val), len(head.classes), config.epochs,
-    )  # fmt: skip
-    done = _epochs_done(last)
-    if done:
-        _LOG.info("taking up the training after epoch %d of %d", done, config.epochs)
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise SilhouetteError(
-            "the processes that decode crops must live as long as the training, one was ended"
-            f" ({' '.join(str(error).split())[:160]}); give it more memory (in a pod also /dev/shm) or lower"
-            f" training.batch_size ({config.batch_size}), then run again: it goes on from its last epoch"
-        ) from error
-    finally:
-        tracker.finish()
-    training_contract.write(
-        out,
-        training_contract.TrainingRecord(
-            group=head.group, experiment=experiment, classes=head.classes, backbone=name,
-            crop_size=head.crop_size, mean=list(built.mean), std=list(built.std), seed=config.seed,
-            best_epoch=keeper.best_epoch, best_val_macro_f1=keeper.best_score, **identity,
-        ),
-    )  # fmt: skip
-    if store is not None:
-        store.put_file(f"{prefix}/{training_contract.FILE_NAME}", out / training_contract.FILE_NAME)
-    keeper.finish()
+        device = backbones.choose_device(device)
+        name = backbones.resolve_name(backbone or config.backbone, device=device)
+        torch.set_num_threads(crop_data.cpu_cores())
+        lightning.seed_everything(config.seed % 2**32, workers=True, verbose=False)
+        head = crops_contract.read_head(crops)
+        with tempfile.TemporaryDirectory() as scratch:
+            weights = _weights(config, Path(scratch), inputs or store)
+            built = backbones.build_backbone(name, classes=len(head.classes), crop_size=head.crop_size, weights=weights)
+        for folder in ("checkpoints", "csv_logs", "train_batches"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        parameters = config.model_dump() | {"backbone": name}
+        identity = {"crops_digest": head.digest, "parameters": parameters, "code_version": silhouette.__version__}
+        prefix = f"models/{safe_key(head.group)}/{safe_key(experiment)}"
+        keeper = checkpoints.Checkpoints(
+            out, store=store, prefix=prefix, identity=identity, minutes=config.checkpoint_minutes
+        )
+        unfinished = keeper.resume_from()
+        start = (unfinished.epochs, unfinished.batches) if unfinished else (0, 0)
+        scale = 1.0 if built.fixed_size else config.train_scale
+        train_size = max(32, round(head.crop_size * scale / 16) * 16)
+        data = crop_data.CropData(crops, config=config, train_size=train_size, start=start)
+        module = classifier.CropClassifier(
+            built, config, class_counts=data.class_counts, picture_ids=data.train.picture_ids
+        )
+        if store is not None:
+            crops_contract.keep(crops, head, store)
+        tracker = tracking.Tracker(
+            out, group=head.group, experiment=experiment, run_id=keeper.run_id,
+            settings={**parameters, "device": device, "crops_digest": head.digest}, wanted=tracked,
+        )  # fmt: skip
+        record = records.EpochRecord(out / "csv_logs", tracker, on_epoch=on_epoch)
+        callbacks = [record, records.BatchPictures(out / "train_batches", head.classes), keeper]
+        trainer = _trainer(out, config, device, callbacks)
+        _LOG.info(
+            "training %s on %s: %d crops, %d to validate, %d classes, %d epochs",
+            name, device, len(data.train), len(data.val), len(head.classes), config.epochs,
+        )  # fmt: skip
+        if unfinished:
+            _LOG.info("taking up the training after %d of %d epochs and %d batches", start[0], config.epochs, start[1])
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=unfinished and unfinished.path, weights_only=True)
+            if config.wandb_pictures:
+                tracker.log_pictures({path.stem: path for path in sorted((out / "train_batches").glob("*.png"))})
+            tracker.finish(
+                summary={"best_epoch": keeper.best_epoch, "best_val_macro_f1": keeper.best_score},
+                model=out / training_contract.BEST_CHECKPOINT,
+                lineage={"experiment": experiment, "group": head.group, "crops_digest": head.digest},
+            )
+        except (RuntimeError, MemoryError) as error:
+            raise _out_of_memory(error, config) or error from error
+        finally:
+            tracker.finish()
+            keeper.keep_tracking()
+        training_contract.write(
+            out,
+            training_contract.TrainingRecord(
+                group=head.group, experiment=experiment, classes=head.classes, backbone=name,
+                crop_size=head.crop_size, mean=list(built.mean), std=list(built.std), seed=config.seed,
+                best_epoch=keeper.best_epoch, best_val_macro_f1=keeper.best_score, **identity,
+            ),
+        )  # fmt: skip
+        if store is not None:
+            store.put_file(f"{prefix}/{training_contract.FILE_NAME}", out / training_contract.FILE_NAME)
+        keeper.finish()
     return TrainReport(
         experiment=experiment, backbone=name, epochs=len(record.rows), best_epoch=keeper.best_epoch,
-        best_val_macro_f1=keeper.best_score, resumed_after=done,
+        best_val_macro_f1=keeper.best_score, resumed_after=start[0],
     )  # fmt: skip
 
 
-def _epochs_done(last: Path | None) -> int:
-    import torch
+def _weights(config: TrainingConfig, scratch: Path, store: Store | None) -> Path | None:
+    if not config.weights:
+        return None
+    if store is not None:
+        return resolve_file(config.weights, what="the file of training.weights", folder=scratch, store=store)
+    if not (path := Path(config.weights)).is_file():
+        raise InputError(f"training.weights must be a file where there is no store, got {path}; correct the path")
+    return path
 
-    return 0 if last is None else int(torch.load(last, map_location="cpu", weights_only=True)["epoch"]) + 1
+
+def _out_of_memory(error: Exception, config: TrainingConfig) -> SilhouetteError | None:
+    """Return what to say when memory did not suffice, of the device or of a worker; None for any other error."""
+    said = " ".join(str(error).split())
+    way_out = (
+        f"lower training.batch_size ({config.batch_size}) and raise training.accumulate ({config.accumulate}) by as"
+        " much, then run again: it goes on from its last checkpoint"
+    )
+    if "DataLoader worker" in said:
+        return SilhouetteError(
+            f"the processes that decode crops must live as long as the training, one was ended ({said[:160]}); give it"
+            f" more memory (in a pod also /dev/shm), or {way_out}"
+        )
+    if isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said:
+        return SilhouetteError(f"a batch and its gradients must fit into memory, they do not ({said[:160]}); {way_out}")
+    return None
 
 
 def _trainer(out: Path, config: TrainingConfig, device: str, callbacks: list[Any]) -> Any:
@@ -163,6 +196,7 @@ def _trainer(out: Path, config: TrainingConfig, device: str, callbacks: list[Any
         precision=precision,
         max_epochs=config.epochs,
         gradient_clip_val=1.0,
+        accumulate_grad_batches=config.accumulate,
         deterministic=device == "cpu",
         callbacks=callbacks,
         logger=False,

@@ -1,0 +1,108 @@
+"""`silhouette reproduce`, `silhouette tune` and `silhouette wandb`: around a training."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from silhouette.command import command, show, state_dir, tell
+from silhouette.errors import InputError, SilhouetteError
+from silhouette.names import safe_key
+
+wandb = typer.Typer(no_args_is_help=True, help="Records of trainings at Weights & Biases.")
+
+Experiment = Annotated[str, typer.Argument(help="Name of the experiment, as `silhouette train` said it.")]
+OfGroup = Annotated[str, typer.Option("--group", "-g", help="Its group, where several have one of this name.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Give the command line these commands."""
+    app.command()(reproduce)
+    app.command()(tune)
+    app.add_typer(wandb, name="wandb")
+
+
+def reproduce(
+    experiment: Experiment,
+    group: OfGroup = "",
+    device: Device = "auto",
+    work: Annotated[
+        Path | None, typer.Option(help="Folder to work in. [default: .silhouette/work/reproduce/<experiment>]")
+    ] = None,
+) -> None:
+    """Train an experiment again.
+
+    From its recorded crops and recipe; the csv logs are compared, and on a CPU they are the same bytes.
+    """
+    with command():
+        from silhouette.store import open_store
+        from silhouette.train_classifier.reproduce import reproduce
+
+        out = work or state_dir() / "work" / "reproduce" / safe_key(experiment)
+        report = reproduce(experiment=experiment, group=group, store=open_store(), out=out, device=device)
+        show(report)
+        if not report.identical:
+            raise SilhouetteError(
+                f"the csv log must be that of the first training, it is not: {report.first_difference}; other code,"
+                " packages or hardware change it"
+            )
+
+
+def tune(
+    group: Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")],
+    trials: Annotated[int, typer.Option(min=1, help="Recipes to try in all; a stopped search goes on.")] = 20,
+    parameters: Annotated[
+        str, typer.Option(help="What to search, by commas. [default: the two rates, decay and smoothing]")
+    ] = "",
+    epochs: Annotated[int, typer.Option(help="Passes over the training split of each; 0: as configured.")] = 0,
+    device: Device = "auto",
+    work: Annotated[
+        Path | None, typer.Option(help="Folder through which the steps hand over. [default: .silhouette/work/<group>]")
+    ] = None,
+) -> None:
+    """Search for a better recipe.
+
+    Trains on the group's crops with values that optuna proposes; writes the best as a file for SILHOUETTE_CONFIG.
+    """
+    with command():
+        from silhouette.config import load_config
+        from silhouette.train_classifier.tune import DEFAULT, tune
+
+        folder = work or state_dir() / "work" / safe_key(group)
+        if not (folder / "crops").exists():
+            raise InputError(
+                f"{folder / 'crops'} must exist, it does not; run `silhouette dataset` first, or say --work"
+            )
+        given = {"epochs": epochs} if epochs else {}
+        report = tune(
+            crops=folder / "crops",
+            out=folder / "tuning",
+            config=load_config().for_run(training=given, gate={}, gpus=None).training,
+            trials=trials,
+            parameters=[name.strip() for name in parameters.split(",") if name.strip()] or DEFAULT,
+            device=device,
+        )
+        show(report)
+
+
+@wandb.command()
+def sync(experiment: Experiment, group: OfGroup = "") -> None:
+    """Send the record of a training that had no account.
+
+    Takes it from the store, where a pod's training leaves it; WANDB_API_KEY must be set.
+    """
+    with command():
+        from silhouette.store import open_store
+        from silhouette.train_classifier import tracking
+        from silhouette.train_classifier.reproduce import find_experiment
+
+        store = open_store()
+        prefix = find_experiment(experiment, group=group, store=store)
+        with tempfile.TemporaryDirectory() as scratch:
+            store.get_tree(f"{prefix}/{tracking.FOLDER}", Path(scratch) / tracking.FOLDER)
+            for name in tracking.sync(Path(scratch)):
+                tell(f"sent {name}")
