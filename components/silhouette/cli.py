@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from silhouette import __version__, cli_config, cli_database, cli_serving, cli_training
+from silhouette import __version__, cli_config, cli_database, cli_rollout, cli_serving, cli_training
 from silhouette.command import Output, command, login, show, state_dir, tell
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.names import safe_key
@@ -43,6 +43,7 @@ app.command()(cli_serving.infer)
 app.command()(cli_serving.predict)
 app.add_typer(cli_config.config, name="config")
 app.add_typer(cli_config.group, name="group")
+cli_rollout.register(app)
 cli_training.register(app)
 
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
@@ -310,33 +311,6 @@ def evaluate(group: Group, work: Work = None) -> None:
             gate=_config().gate,
         )
         show(judged)
-
-
-@app.command()
-def deploy(group: Group, work: Work = None) -> None:
-    """Serve the judged model from Triton.
-
-    A new version is held over HTTP against its golden crops before it counts as deployed.
-    """
-    with command():
-        from silhouette.deploy_model.deploy import deploy_model
-        from silhouette.store import open_store
-        from silhouette.triton_client import open_triton
-
-        folder = _folder(work, group)
-        _need(folder / "segmentation.json", "segment")
-        report = deploy_model(
-            bundle=_need(folder / "model", "export"),
-            evaluation=_need(folder / "evaluation", "evaluate"),
-            store=open_store(),
-            triton=open_triton(),
-            out=folder / "deployment",
-            segmenter=json.loads((folder / "segmentation.json").read_text(encoding="utf-8"))["model_digest"],
-        )
-        show(report)
-        tell(f"\nAsk it for the class of a real test crop:\n\n  {report.curl}")
-        if report.picture_model:
-            tell(f"\nAsk it about a photo of yours:\n\n  {report.picture_curl}")
 
 
 @app.command()

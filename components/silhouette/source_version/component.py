@@ -27,6 +27,7 @@ def source_version(
         ("dataset", str),
         ("training", str),
         ("gate", str),
+        ("serving", str),
     ],
 ):
     """Digest what there is to work on, and resolve the run's parameters over the configuration."""
@@ -71,4 +72,5 @@ def source_version(
             config.dataset.model_dump_json(),
             training_config.model_dump_json(),
             config.gate.model_dump_json(),
+            config.serving.model_dump_json(),
         )
