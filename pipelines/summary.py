@@ -102,4 +102,7 @@ def print_summary(records: Sequence[StepRecord]) -> None:
         print(f"{name:11}  {value}")
     steps = {record.name: record for record in records if record.succeeded}
     if "deploy-model" in steps:
-        print(f"\nAsk it for the class of a real test crop:\n\n  {_deployment(steps).curl}\n")
+        served = _deployment(steps)
+        print(f"\nAsk it for the class of a real test crop:\n\n  {served.curl}\n")
+        if served.picture_model:
+            print(f"Ask it about a photo of yours:\n\n  {served.picture_curl}\n")

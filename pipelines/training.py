@@ -115,7 +115,10 @@ def training(
     on_cpu(judged, title="Evaluate model", cpu="2", memory="4Gi")
 
     with dsl.If(judged.outputs["passed"] == True, name="passed"):  # noqa: E712 - builds a condition
-        deployed = deploy_model(model=model.outputs["model"], evaluation=judged.outputs["evaluation"])
+        deployed = deploy_model(
+            model=model.outputs["model"], evaluation=judged.outputs["evaluation"],
+            segmenter=people.outputs["model_digest"], serving=found.outputs["serving"],
+        )  # fmt: skip
         with_triton(on_cpu(deployed, title="Deploy to Triton", cached=False))
 
         answers = classify_pictures(

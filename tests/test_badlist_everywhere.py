@@ -6,11 +6,14 @@ every artifact that shows pictures: a new one is one more row.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import psycopg
 import pytest
 from typer.testing import CliRunner
@@ -19,10 +22,11 @@ from silhouette.build_dataset.build import build_dataset
 from silhouette.classify_pictures.classify import GALLERY_NAME, REPORT_NAME, classify_pictures
 from silhouette.cli import app
 from silhouette.config import Config, load_config
-from silhouette.contracts import crops, predictions, snapshot
+from silhouette.contracts import contours, crops, predictions, snapshot
 from silhouette.contracts import dataset as datasets
 from silhouette.database import connect
 from silhouette.deploy_model.deploy import deploy_model
+from silhouette.detection import DetectedPerson
 from silhouette.download_pictures.download import download_pictures
 from silhouette.segment_people.segment import segment_people
 from silhouette.snapshot_contours.snapshot import snapshot_contours
@@ -41,6 +45,8 @@ class World:
     """What the artifacts are made of and with."""
 
     dataset: Path
+    source: Path
+    connection: psycopg.Connection
     snapshot_digest: str
     folder: Path
     store: Store
@@ -91,7 +97,60 @@ class Shows:
     by_sha256: bool
 
 
+class Everybody:
+    """A segmenter that takes the whole picture for a person."""
+
+    model_digest, lanes, at_once = "everybody", 2, 1
+
+    def detect(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> list[list[DetectedPerson]]:
+        found = []
+        for picture in pixels:
+            height, width = picture.shape[:2]
+            whole = contours.from_mask(np.ones((height, width), np.uint8))
+            found.append([DetectedPerson(contours=whole, box_xyxy=(0.0, 0.0, width, height), score=0.9)])
+        return found
+
+
+def _folder_inference(name: str, *, by_bytes: bool = False) -> Callable[[World], bytes]:
+    """A folder classified: the source itself, or copies of the bytes under other names."""
+
+    def show(world: World) -> bytes:
+        source, out = world.folder / "a folder", world.folder / "of folder"
+        for number, path in enumerate(sorted(p for p in world.source.rglob("*") if p.is_file())):
+            copy = source / (f"renamed/{number}.png" if by_bytes else path.relative_to(world.source))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+        names = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in source.rglob("*.png")}
+        classify_pictures(
+            source=source, detector=Everybody(), connection=world.connection, model=world.model, out=out,
+            store=world.store, triton=world.triton, config=world.config.dataset,
+        )  # fmt: skip
+        rows = (out / name).read_bytes()
+        if not by_bytes:
+            return rows
+        shown = {row.picture_id for row in predictions.read(out)}
+        bytes_shown = [sha256 for sha256, path in names.items() if path.relative_to(source).as_posix() in shown]
+        return "\n".join(bytes_shown).encode()
+
+    return show
+
+
+def _group_with_detector(world: World) -> bytes:
+    out = world.folder / "of detector"
+    classify_pictures(
+        dataset=world.dataset, detector=Everybody(), connection=world.connection, model=world.model, out=out,
+        store=world.store, triton=world.triton, config=world.config.dataset,
+    )  # fmt: skip
+    return (out / predictions.FILE_NAME).read_bytes()
+
+
 ARTIFACTS = {
+    "folder predictions": Shows(made=_folder_inference(predictions.FILE_NAME), by_id=True, by_sha256=False),
+    "folder gallery": Shows(made=_folder_inference(GALLERY_NAME), by_id=True, by_sha256=False),
+    "folder of other names": Shows(
+        made=_folder_inference(predictions.FILE_NAME, by_bytes=True), by_id=False, by_sha256=True
+    ),
+    "group without a snapshot": Shows(made=_group_with_detector, by_id=True, by_sha256=True),
     "crops": Shows(made=_crops, by_id=True, by_sha256=True),
     "snapshot": Shows(made=_snapshot, by_id=False, by_sha256=True),
     "predictions": Shows(made=_inference(predictions.FILE_NAME), by_id=True, by_sha256=True),
@@ -157,7 +216,8 @@ def test_a_badlisted_picture_appears_in_nothing(
         )
         (tmp_path / name).mkdir()
         world = World(
-            dataset=folder, snapshot_digest=frozen.digest, folder=tmp_path / name, store=store, triton=triton,
+            dataset=folder, source=source, connection=connection, snapshot_digest=frozen.digest,
+            folder=tmp_path / name, store=store, triton=triton,
             model=model, config=config,
         )  # fmt: skip
         return {name: artifact.made(world) for name, artifact in ARTIFACTS.items()}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from silhouette import __version__, cli_config, cli_database, cli_training
+from silhouette import __version__, cli_config, cli_database, cli_rollout, cli_serving, cli_training
 from silhouette.command import Output, answer, command, login, show, state_dir, tell
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.names import safe_key
@@ -39,8 +39,11 @@ app = typer.Typer(
 
 app.add_typer(cli_database.badlist, name="badlist")
 app.add_typer(cli_database.db, name="db")
+app.command()(cli_serving.infer)
+app.command()(cli_serving.predict)
 app.add_typer(cli_config.config, name="config")
 app.add_typer(cli_config.group, name="group")
+cli_rollout.register(app)
 cli_training.register(app)
 
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
@@ -321,80 +324,6 @@ def evaluate(group: Group, work: Work = None) -> None:
         numbers = [f"{name:26}  {value:.3f}" for name, value in judged.scalars().items()]
         answer(judged.model_dump(), [*numbers, *(rule.verdict() for rule in judged.rules)])
         tell(f"report: {folder / 'evaluation' / REPORT_NAME}")
-
-
-@app.command()
-def deploy(group: Group, work: Work = None) -> None:
-    """Serve the judged model from Triton.
-
-    A new version is held over HTTP against its golden crops before it counts as deployed.
-    """
-    with command():
-        from silhouette.deploy_model.deploy import deploy_model
-        from silhouette.store import open_store
-        from silhouette.triton_client import open_triton
-
-        folder = _folder(work, group)
-        report = deploy_model(
-            bundle=_need(folder / "model", "export"),
-            evaluation=_need(folder / "evaluation", "evaluate"),
-            store=open_store(),
-            triton=open_triton(),
-            out=folder / "deployment",
-        )
-        show(report)
-        tell(f"\nAsk it for the class of a real test crop:\n\n  {report.curl}")
-
-
-@app.command()
-def infer(
-    group: Group = "",
-    source: Annotated[str, typer.Option(help="A folder of pictures to classify instead of a group's.")] = "",
-    model: Annotated[str, typer.Option(help="Triton's name of the model. [default: the group's]")] = "",
-    model_path: Annotated[str, typer.Option(help="With --source: YOLO segmentation model. [default: configured]")] = "",
-    work: Work = None,
-) -> None:
-    """Classify pictures through Triton.
-
-    A group's pictures, or a folder's, over HTTP, into rows and a gallery.
-    """
-    with command():
-        from silhouette.classify_pictures.classify import classify_pictures
-        from silhouette.store import open_store
-        from silhouette.triton_client import open_triton
-
-        if not group and not source:
-            raise InputError("infer must know what to classify, got neither; say --group NAME or --source FOLDER")
-        if source and not (model or group):
-            raise InputError("infer must know which model answers, got none; say --model NAME or --group NAME")
-        config, folder = _config(), _folder(work, source or group)
-        store = open_store()
-        common: dict[str, Any] = {
-            "model": model or safe_key(group),
-            "out": folder / "inference",
-            "store": store,
-            "triton": open_triton(),
-            "config": config.dataset,
-        }
-        if source:
-            from silhouette.detector import load_detector
-            from silhouette.model_source import resolve_model
-
-            segmenter = config.segmentation
-            with tempfile.TemporaryDirectory() as scratch:
-                model_file = resolve_model(model_path or segmenter.model_path, folder=Path(scratch), store=store)
-                detector = load_detector(
-                    model_file,
-                    person_class=segmenter.person_class,
-                    image_size=segmenter.image_size,
-                    min_score=segmenter.min_score,
-                )
-                report = classify_pictures(source=Path(source), detector=detector, **common)
-        else:
-            report = classify_pictures(
-                dataset=_need(folder / "dataset", "download"), snapshot_digest=_snapshot_digest(folder), **common
-            )
-        show(report)
 
 
 @app.command()

@@ -138,6 +138,22 @@ class GateConfig(_Section):
     min_test_pictures_per_class: int | None = Field(ge=1)
 
 
+class ServingConfig(_Section):
+    """How a model is served by Triton, and what a new version must be beside the one before."""
+
+    # with defaults: they change how fast a model answers, not what, so who asks for a deployment need not know them
+    kind: Literal["cpu", "gpu", "auto"] = "cpu"
+    instances: int = Field(default=1, ge=1)
+    threads: int = Field(default=2, ge=1)
+    max_batch_size: int = Field(default=32, ge=1)
+    queue_delay_us: int = Field(default=500, ge=0)
+    accelerator: Literal["none", "tensorrt", "openvino"] = "none"
+    response_cache: bool = False
+    rate_limit: int = Field(default=0, ge=0)
+    max_slowdown: float | None = Field(default=2.0, gt=0)
+    max_disagreement: float | None = Field(default=0.5, ge=0, le=1)
+
+
 class Config(_Section):
     """The whole configuration; `for_run` lays a run's parameters over it."""
 
@@ -148,6 +164,7 @@ class Config(_Section):
     training: TrainingConfig
     export: ExportConfig
     gate: GateConfig
+    serving: ServingConfig
 
     def for_run(self, *, training: Mapping[str, Any], gate: Mapping[str, Any], gpus: int | None) -> Config:
         """Return the configuration with a run's parameters in it.

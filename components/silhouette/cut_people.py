@@ -6,10 +6,10 @@ handed on is small (crops and a thumbnail), whatever the size of the picture.
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from silhouette.contracts import contours as contour_bytes
@@ -25,24 +25,27 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from silhouette.detector import Detector
+    from silhouette.detection import Detector
 
     Pixels = npt.NDArray[np.uint8]
 
 THUMBNAIL_SIDE = 260
 BADLISTED, REJECTED, NOT_SEGMENTED = "badlisted", "rejected", "not_segmented"
 _WORKERS = 3  # pictures decoded at the same time; each may take 270 MB
-_DETECTED_AT_ONCE = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CutPerson:
-    """One person: `label` is the picture's when it is meant for this person, else empty; `crop` is uint8 RGB."""
+    """One person: `label` is the picture's when it is meant for this person, else empty; `crop` is uint8 RGB.
+
+    `is_main` holds for the largest person of a picture, whatever its label is meant for.
+    """
 
     index: int
     box_xyxy: tuple[float, float, float, float]
     score: float
     label: str
+    is_main: bool
     contours: Contours
     crop: Pixels
 
@@ -139,8 +142,32 @@ def files_of(source: Path) -> list[Path]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Badlist:
+    """What must not be used, by picture id and by content: `sha256s` are of bytes that came in under such an id."""
+
+    picture_ids: frozenset[str]
+    sha256s: frozenset[str]
+
+    def has_file(self, relative: PurePath, sha256: str) -> bool:
+        """Tell whether a file of a folder is on it; an id may be its path or its name, with or without the ending."""
+        names = {relative.as_posix(), relative.with_suffix("").as_posix(), relative.name, relative.stem}
+        return sha256 in self.sha256s or not self.picture_ids.isdisjoint(names)
+
+    def has_picture(self, row: PictureRow) -> bool:
+        """Tell whether a picture of a dataset is on it."""
+        return row.sha256 in self.sha256s or row.picture_id in self.picture_ids
+
+
 def of_folder(
-    files: Sequence[Path], *, source: Path, classes: Sequence[str], detector: Detector, shape: CropShape, everyone: bool
+    files: Sequence[Path],
+    *,
+    source: Path,
+    classes: Sequence[str],
+    detector: Detector,
+    badlist: Badlist,
+    shape: CropShape,
+    everyone: bool,
 ) -> Iterator[CutPicture | RefusedPicture]:
     """Yield pictures of a folder in their order; a file whose folder is called like a class has that label.
 
@@ -149,36 +176,69 @@ def of_folder(
         source: The folder; a picture's id is its path below.
         classes: Names that are labels.
         detector: Finds the people.
+        badlist: Its pictures come back refused, as `BADLISTED`.
         shape: Of the crops.
         everyone: Whether the label is meant for every person, or for the largest one.
     """
 
-    def read(path: Path) -> WorkingPicture | RefusedPicture:
-        picture_id = path.relative_to(source).as_posix()
+    def cut(path: Path) -> CutPicture | RefusedPicture:
+        relative = path.relative_to(source)
+        picture_id = relative.as_posix()
         try:
-            opened = open_picture(path.read_bytes())
-            return WorkingPicture(pixels=opened.pixels, width=opened.width, height=opened.height)
+            data = path.read_bytes()
+            if badlist.has_file(relative, hashlib.sha256(data).hexdigest()):
+                return RefusedPicture(picture_id=picture_id, reason=BADLISTED, detail="it is on the badlist")
+            opened = open_picture(data)
         except PictureError as error:
             return RefusedPicture(picture_id=picture_id, reason=error.reason, detail=error.detail)
         except OSError as error:
             return RefusedPicture(picture_id=picture_id, reason="unreadable", detail=str(error.strerror))
+        picture = WorkingPicture(pixels=opened.pixels, width=opened.width, height=opened.height)
+        return _cut(
+            picture, _detected(detector, picture), picture_id=picture_id, object_key="",
+            label=path.parent.name if path.parent.name in classes else "", shape=shape, everyone=everyone,
+        )  # fmt: skip
 
-    opened = zip(files, in_parallel(read, files, workers=2), strict=True)
-    while part := list(itertools.islice(opened, _DETECTED_AT_ONCE)):
-        readable = [picture.pixels for _, picture in part if not isinstance(picture, RefusedPicture)]
-        detected = iter(detector.detect(readable))
-        for path, picture in part:
-            if isinstance(picture, RefusedPicture):
-                yield picture
-                continue
-            people = [
-                _Found(index=index, box_xyxy=person.box_xyxy, score=person.score, contours=person.contours)
-                for index, person in enumerate(next(detected))
-            ]
-            yield _cut(
-                picture, people, picture_id=path.relative_to(source).as_posix(), object_key="",
-                label=path.parent.name if path.parent.name in classes else "", shape=shape, everyone=everyone,
-            )  # fmt: skip
+    return in_parallel(cut, files, workers=max(2, detector.lanes))
+
+
+def of_pictures(
+    pictures: Sequence[PictureRow], *, store: Store, detector: Detector, shape: CropShape, everyone: bool
+) -> Iterator[CutPicture | RefusedPicture]:
+    """Yield pictures of a dataset in their order, with the people that `detector` finds.
+
+    Args:
+        pictures: Which ones.
+        store: Has the bytes.
+        detector: Finds the people, on the working copy as `segment_people` does.
+        shape: Of the crops.
+        everyone: Whether the label is meant for every person, or for the largest one.
+    """
+
+    def cut(row: PictureRow) -> CutPicture | RefusedPicture:
+        try:
+            opened = read_picture(store, row)
+            found = _detected(detector, opened)
+            wanted = least_scale_for((person.box_xyxy for person in found), size=shape.size, margin=shape.margin)
+            if opened.scale_xy[0] < wanted:
+                opened = read_picture(store, row, least_scale=wanted)
+        except PictureError as error:
+            return RefusedPicture(picture_id=row.picture_id, reason=error.reason, detail=error.detail)
+        return _cut(
+            opened, found, picture_id=row.picture_id, object_key=row.object_key, label=row.label, shape=shape,
+            everyone=everyone,
+        )  # fmt: skip
+
+    return in_parallel(cut, pictures, workers=max(2, detector.lanes))
+
+
+def _detected(detector: Detector, picture: WorkingPicture) -> list[_Found]:
+    """Find the people of a picture, in pixels of the original."""
+    people = []
+    for index, person in enumerate(detector.detect([picture.pixels])[0]):
+        contours, box_xyxy = picture.to_original(person.contours, person.box_xyxy)
+        people.append(_Found(index=index, box_xyxy=box_xyxy, score=person.score, contours=contours))
+    return people
 
 
 def _cut(
@@ -206,6 +266,7 @@ def _cut(
                 box_xyxy=person.box_xyxy,
                 score=person.score,
                 label=label if everyone or person is main else "",
+                is_main=person is main,
                 contours=person.contours,
                 crop=_crop(picture, person, shape),
             )
@@ -227,5 +288,4 @@ def _crop(picture: WorkingPicture, person: _Found, shape: CropShape) -> Pixels:
 
 
 def _rank(person: _Found) -> tuple[float, float, int]:
-    """Order people as build_dataset does: by the area inside the contours, then by score, then the first."""
-    return contour_bytes.area(person.contours), person.score, -person.index
+    return contour_bytes.main_rank(person.contours, score=person.score, index=person.index)

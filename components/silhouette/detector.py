@@ -2,8 +2,8 @@
 
 Reads a YOLO segmentation checkpoint (`.pt`), or one that was exported as ONNX. A checkpoint's pickle is read by
 torch's `weights_only` unpickler with ultralytics' list of known layer classes: one that names anything else is
-refused, and none of its code runs. Nothing is downloaded or installed. `Detector` is the seam: another segmenter is
-another class that has it.
+refused, and none of its code runs. Nothing is downloaded or installed. `silhouette.detection.Detector` is the seam:
+another segmenter is another class that has it.
 
 Two runtimes answer for the same weights. torch runs the checkpoint itself; ONNX Runtime, half as fast again on a
 CPU and begun in a second, runs an export of it (`silhouette.detector_export`), made once, kept in the store, and used
@@ -20,68 +20,38 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from silhouette.contracts.contours import Contours, from_mask
+from silhouette.contracts.contours import from_mask
+from silhouette.detection import (
+    MAX_PEOPLE,
+    NMS_IOU,
+    DetectedPerson,
+    Detector,
+    Pixels,
+    in_same_shape,
+    no_such_class,
+)
 from silhouette.errors import InputError
 
 if TYPE_CHECKING:
     from silhouette.detector_onnx import OnnxDetector
     from silhouette.store import Store
 
+__all__ = ["DetectedPerson", "Detector", "UltralyticsDetector", "cpu_cores", "load_detector", "model_digest_of"]
+
 _LOG = logging.getLogger(__name__)
-NMS_IOU = 0.7  # ultralytics' own default for prediction
-MAX_PEOPLE = 300
 _MASK_PIXELS_AT_ONCE = 64_000_000  # masks of a picture are drawn in parts of this size, so that a crowd fits
 _WAY_OUT = "give a YOLO segmentation checkpoint (.pt) as MODEL"
 _ELSEWHERE = {".engine": "TensorRT", ".xml": "OpenVINO", ".bin": "OpenVINO", ".torchscript": "TorchScript"}
 
-Pixels = npt.NDArray[np.uint8]
 Runtime = Literal["auto", "torch", "onnxruntime"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class DetectedPerson:
-    """One person: exact contours of the mask at the picture's own resolution, box in its pixels, score 0 to 1."""
-
-    contours: Contours
-    box_xyxy: tuple[float, float, float, float]
-    score: float
-
-
-class Detector(Protocol):
-    """Something that finds people.
-
-    Attributes:
-        at_once: Pictures of one shape that gain from being in one call.
-        lanes: Threads that gain from calling `detect` at the same time.
-    """
-
-    at_once: int
-    lanes: int
-
-    @property
-    def model_digest(self) -> str:
-        """SHA-256 over the weights and every setting that changes the answer; the key of its records."""
-
-    def detect(self, pixels: Sequence[Pixels]) -> list[list[DetectedPerson]]:
-        """Find the people on each picture (uint8 RGB [h, w, 3]), the surest first."""
-
-
-def in_same_shape(pixels: Sequence[Pixels], *, at_once: int) -> Iterator[list[int]]:
-    """Yield the indices of pictures that have one shape, at most `at_once` of them together."""
-    shapes: dict[tuple[int, ...], list[int]] = {}
-    for index, picture in enumerate(pixels):
-        shapes.setdefault(picture.shape, []).append(index)
-    for indices in shapes.values():
-        for start in range(0, len(indices), at_once):
-            yield indices[start : start + at_once]
 
 
 def model_digest_of(
@@ -238,15 +208,6 @@ def _class_index(model: Any, person_class: str) -> int:
     if person_class not in names.values():
         raise no_such_class(model.silhouette_path, person_class, names)
     return next(index for index, name in names.items() if name == person_class)
-
-
-def no_such_class(path: object, person_class: str, names: dict[int, str]) -> InputError:
-    """Return the error of a model without the class that is a person."""
-    listed = f"{len(names)} others: {', '.join(list(names.values())[:10])}{', ...' if len(names) > 10 else ''}"
-    return InputError(
-        f"the model must have the class {person_class!r}, {path} has {listed};"
-        " name the class of a person in segmentation.person_class of the configuration"
-    )
 
 
 def _import_ultralytics() -> Any:

@@ -11,6 +11,7 @@ import copy
 import hashlib
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from silhouette.contracts.contours import to_mask
-from silhouette.detector import DetectedPerson, Detector, Pixels
+from silhouette.detection import DetectedPerson, Detector, Pixels
 from silhouette.errors import InputError, SilhouetteError
 
 if TYPE_CHECKING:
@@ -239,6 +240,51 @@ def _compare_tensors(
         apart.append((found[:, 4:], their_found[:, 4:]))
     apart.append((protos, their_protos))
     return boxes, float(np.max([np.abs(a - b).max() / max(1.0, np.abs(a).max()) for a, b in apart]))
+
+
+def publish_segmenter(
+    model_path: Path, *, model_digest: str, person_class: str, image_size: int, min_score: float, store: Store
+) -> None:
+    """See that the store has what serves this segmenter without torch; one that cannot be exported is warned of.
+
+    Args:
+        model_path: A checkpoint or an ONNX file.
+        model_digest: Of `Detector.model_digest`.
+        person_class: As in `silhouette.detector.load_detector`.
+        image_size: As there.
+        min_score: As there.
+        store: Keeps file and card.
+    """
+    from silhouette import served_segmenter
+    from silhouette.contracts.segmenter import SegmenterCard
+    from silhouette.detector import load_detector
+
+    known = served_segmenter.find(model_digest, store=store)
+    if known is not None and store.exists(known.onnx_key):
+        return
+    with model_path.open("rb") as file:
+        weights_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    with tempfile.TemporaryDirectory(prefix="silhouette-publish-") as folder:
+        key, onnx = f"segmenters/{weights_sha256}.onnx", model_path
+        if model_path.suffix.lower() != ".onnx":
+            key, onnx = key_of(weights_sha256), Path(folder) / "segmenter.onnx"
+            try:
+                load_detector(
+                    model_path, person_class=person_class, image_size=image_size, min_score=min_score,
+                    device="cpu", runtime="onnxruntime", store=store,
+                )  # fmt: skip
+            except InputError as error:
+                _LOG.warning("no picture model can be served with this segmenter: %s", error)
+                return
+            if not fetch(key, onnx, store=store):  # that it cannot be kept was said
+                return
+        with onnx.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        card = SegmenterCard(
+            model_digest=model_digest, onnx_key=key, onnx_sha256=sha256, person_class=person_class,
+            image_size=image_size, min_score=min_score,
+        )  # fmt: skip
+        served_segmenter.publish(onnx, card, store=store)
 
 
 def keep(key: str, path: Path, *, store: Store) -> None:

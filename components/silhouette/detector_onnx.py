@@ -14,16 +14,17 @@ import ast
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from silhouette.contracts.contours import from_mask
-from silhouette.detector import MAX_PEOPLE, NMS_IOU, DetectedPerson, Pixels, in_same_shape, no_such_class
+from silhouette.detection import MAX_PEOPLE, NMS_IOU, DetectedPerson, Pixels, in_same_shape, no_such_class
 from silhouette.errors import InputError
 
 Floats = npt.NDArray[np.float32]
+Tensor = tuple[str, str, tuple[int | None, ...]]  # of an ONNX file: name, ONNX Runtime's type, shape, None for free
 
 PADDING = 114  # the grey that YOLO is trained with around a picture
 WAY_OUT = "export it with `yolo export format=onnx`, or give the checkpoint (.pt)"
@@ -168,6 +169,22 @@ def suppress(boxes_xyxy: Floats, scores: Floats) -> npt.NDArray[np.intp]:
     return np.array(kept, dtype=np.intp)
 
 
+class Session(Protocol):
+    """What is asked of an `onnxruntime.InferenceSession`, or of what stands for one."""
+
+    def get_inputs(self) -> Sequence[Any]:
+        """Return what has `name`, `type` and `shape`."""
+
+    def get_outputs(self) -> Sequence[Any]:
+        """Return what has `name`, `type` and `shape`."""
+
+    def get_modelmeta(self) -> Any:
+        """Return what has `custom_metadata_map`."""
+
+    def run(self, output_names: Sequence[str], feeds: dict[str, Any]) -> list[Any]:
+        """Answer with the outputs, in the order asked for."""
+
+
 class OnnxDetector:
     """An ONNX segmenter.
 
@@ -179,6 +196,7 @@ class OnnxDetector:
         min_score: People below are not returned.
         device: ``cpu``, ``cuda`` or ``cuda:1``, ...
         cores: Of the CPU that may be used.
+        session: What runs the file; None: ONNX Runtime in this process.
 
     Raises:
         InputError: It is no segmenter that ONNX Runtime can run, lacks the class, or is for another size.
@@ -194,9 +212,10 @@ class OnnxDetector:
         min_score: float,
         device: str = "cpu",
         cores: int = 1,
+        session: Session | None = None,
     ) -> None:
         self.lanes, self.at_once = (min(_MAX_LANES, cores), 1) if device == "cpu" else (2, 16)
-        self._session = _open(path, device=device, threads=max(1, cores // self.lanes))
+        self._session = session or _open(path, device=device, threads=max(1, cores // self.lanes))
         self._digest, self._image_size, self._min_score = model_digest, image_size, min_score
         metadata = self._session.get_modelmeta().custom_metadata_map
         names = _names(path, metadata)
@@ -245,6 +264,18 @@ class OnnxDetector:
             for index, answer, own in zip(part, answers, protos, strict=False):  # a fixed batch is filled up
                 found[index] = self._people(answer, own, fit)
         return found
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Return the file's inputs."""
+        return _described(self._session.get_inputs())
+
+    def outputs(self) -> tuple[Tensor, ...]:
+        """Return the file's outputs."""
+        return _described(self._session.get_outputs())
+
+    def metadata(self) -> dict[str, str]:
+        """Return what the file says of itself."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
 
     def fit(self, shape: tuple[int, int]) -> Fit:
         """Return where a picture of this height and width lies on the input."""
@@ -304,7 +335,7 @@ class OnnxDetector:
         return boxes[kept], scores[kept], rows[kept, 4 + self._classes :]
 
 
-def _open(path: Path, *, device: str, threads: int) -> Any:
+def _open(path: Path, *, device: str, threads: int) -> Session:
     import onnxruntime as ort
 
     options: Any = ort.SessionOptions()
@@ -321,11 +352,17 @@ def _open(path: Path, *, device: str, threads: int) -> Any:
             )
         providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(device.partition(":")[2] or 0)}))
     try:
-        return ort.InferenceSession(str(path), options, providers=providers)
+        session: Session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions share no base but this
         raise InputError(
             f"{path} must be an ONNX model that ONNX Runtime can run ({' '.join(str(error).split())[:200]}); {WAY_OUT}"
         ) from error
+    return session
+
+
+def _described(nodes: Sequence[Any]) -> tuple[Tensor, ...]:
+    shapes = [tuple(side if isinstance(side, int) else None for side in node.shape) for node in nodes]
+    return tuple((str(node.name), str(node.type), shape) for node, shape in zip(nodes, shapes, strict=True))
 
 
 def _names(path: Path, metadata: dict[str, str]) -> dict[int, str]:

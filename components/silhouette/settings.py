@@ -15,6 +15,7 @@ from ipaddress import IPv6Address
 from silhouette.errors import SettingError
 
 WAY_OUT = "start the embedded services with `make up`, or set it as docs/configuration.md says"
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w-]+(?:\.[\w-]+)*\.?)):(?P<port>[0-9]{1,5})")
 
 
@@ -47,7 +48,8 @@ SECRETS = frozenset(
 )
 VARIABLES = (
     "SILHOUETTE_POSTGRES_DSN", "SILHOUETTE_S3_ENDPOINT", "SILHOUETTE_S3_SECURE", "SILHOUETTE_S3_BUCKET",
-    "SILHOUETTE_S3_ACCESS_KEY", "SILHOUETTE_S3_SECRET_KEY", "SILHOUETTE_TRITON_URL", "SILHOUETTE_PICTURE_SERVICE_URL",
+    "SILHOUETTE_S3_ACCESS_KEY", "SILHOUETTE_S3_SECRET_KEY", "SILHOUETTE_TRITON_URL", "SILHOUETTE_TRITON_SERVICE",
+    "SILHOUETTE_PICTURE_SERVICE_URL",
     "SILHOUETTE_PICTURE_SERVICE_TOKEN", "SILHOUETTE_ALLOWED_ADDRESSES", "WANDB_API_KEY",
     "SILHOUETTE_STATE_DIR", "SILHOUETTE_CONFIG", "SILHOUETTE_DEBUG",
 )  # fmt: skip
@@ -118,6 +120,21 @@ def triton_url(environ: Mapping[str, str] = os.environ) -> str:
         SettingError: The variable is missing or no URL.
     """
     return _need_url(environ, "SILHOUETTE_TRITON_URL")
+
+
+def triton_service(environ: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
+    """Read which Kubernetes service has the replicas of Triton, as (namespace, service); None: there is one server.
+
+    Raises:
+        SettingError: The variable is malformed.
+    """
+    value = environ.get("SILHOUETTE_TRITON_SERVICE", "").strip()
+    if not value:
+        return None
+    namespace, _, service = value.partition("/")
+    if not (_LABEL.fullmatch(namespace) and _LABEL.fullmatch(service)):
+        raise SettingError(f"SILHOUETTE_TRITON_SERVICE must be namespace/service, got {value!r}; correct it")
+    return namespace, service
 
 
 def picture_service_settings(environ: Mapping[str, str] = os.environ) -> PictureServiceSettings:

@@ -6,6 +6,8 @@ Reads the address from the environment (`silhouette.settings`). Writes nothing b
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 import time
 from collections import deque
@@ -17,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import stamina
 
+from silhouette import picture_answer
 from silhouette.contracts.model_bundle import INPUT_NAME, OUTPUT_NAME
-from silhouette.errors import InputError, ServiceError, SettingError
+from silhouette.errors import InputError, PictureError, ServiceError, SettingError
 from silhouette.settings import triton_url
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ FINGERPRINT = "silhouette_fingerprint"  # parameter of a model's configuration: 
 _CONNECT_S, _ANSWER_S, _LOAD_S = 5.0, 60.0, 300.0
 _ATTEMPTS = 4
 _WAY_OUT = "start it (on a laptop: `make up`) or correct SILHOUETTE_TRITON_URL, then run again"
+
+_REFUSED_PICTURE = re.compile(r"(?P<reason>empty|unsupported|animated|too_large|truncated|corrupt): (?P<detail>.*)")
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -152,6 +157,16 @@ class Triton:
             return []
         return sorted((str(version) for version in found["versions"]), key=int)
 
+    def fingerprint(self, model: str) -> str:
+        """Return the fingerprint of the configuration that was loaded, of any kind of model; empty: it has none.
+
+        Raises:
+            InputError: No such model is served.
+        """
+        return _fingerprint(
+            self._ask("describe its configuration", lambda client: client.get_model_config(model), model)
+        )
+
     def config(self, model: str, *, version: str = "") -> ServedConfig:
         """Return what a served model takes and gives."""
         found = self._ask("describe its configuration", lambda client: client.get_model_config(model, version), model)
@@ -159,7 +174,7 @@ class Triton:
             crop_size=int(found["input"][0]["dims"][0]),
             classes=int(found["output"][0]["dims"][-1]),
             max_batch_size=int(found["max_batch_size"]),
-            fingerprint=str(found.get("parameters", {}).get(FINGERPRINT, {}).get("string_value", "")),
+            fingerprint=_fingerprint(found),
         )
 
     # ---- what is served
@@ -185,9 +200,16 @@ class Triton:
             timeout_s=_LOAD_S,
         )
 
-    def unload(self, model: str) -> None:
-        """Stop serving a model; return when it is gone."""
+    def unload(self, model: str, *, wait: bool = True) -> None:
+        """Stop serving a model; return when it is gone.
+
+        Args:
+            model: Triton's name of it.
+            wait: False: return at once. One whose process died never goes for good, and a load takes its place.
+        """
         self._ask(f"unload {model}", lambda client: client.unload_model(model), attempts=1, timeout_s=_LOAD_S)
+        if not wait:
+            return
         deadline = time.monotonic() + _ANSWER_S
         while any(item.reason != "unloaded" for item in self.index(model) if item.state not in ("UNAVAILABLE", "")):
             if time.monotonic() > deadline:
@@ -275,6 +297,23 @@ class Triton:
         )
         return str(result.get_output(OUTPUT_NAME)["data"][0]).split(":", 2)[2]
 
+    def answer_picture(self, model: str, data: bytes, *, version: str = "") -> dict[str, Any]:
+        """Send a picture's bytes to a picture model; return its answer (docs/serving.md).
+
+        Raises:
+            PictureError: The server cannot open the picture, with the reason that it gives.
+        """
+        import numpy as np
+        from tritonclient.http import InferInput
+
+        tensor = InferInput(picture_answer.INPUT_NAME, [1], "BYTES")
+        tensor.set_data_from_numpy(np.array([data], dtype=np.object_))
+        result = self._ask(
+            "answer a picture", lambda client: client.infer(model, [tensor], model_version=version), model
+        )
+        answer: dict[str, Any] = json.loads(result.as_numpy(picture_answer.OUTPUT_NAME)[0])
+        return answer
+
     # ---- inside
 
     def _close_with(self, everyone: threading.Barrier) -> None:
@@ -326,6 +365,8 @@ class Triton:
 
     def _refusal(self, error: Any, what: str, model: str) -> ServiceError | InputError:
         reason = _first_line(error.message())
+        if refused := _REFUSED_PICTURE.match(reason):
+            return PictureError(refused["reason"], refused["detail"])
         if model and ("unknown model" in reason or "no available versions" in reason or "not found" in reason):
             served = sorted({item.model for item in self.index() if item.state == "READY"})
             return InputError(
@@ -336,6 +377,10 @@ class Triton:
             f"Triton at {self.url} refused to {what}: {reason}; its log says more (on a laptop in the state"
             " folder's logs/)"
         )
+
+
+def _fingerprint(config: Mapping[str, Any]) -> str:
+    return str(config.get("parameters", {}).get(FINGERPRINT, {}).get("string_value", ""))
 
 
 def _first_line(reason: str) -> str:

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
 import pytest
 from PIL import Image
 
 from silhouette.classify_pictures.classify import GALLERY_NAME, REPORT_NAME, ClassifyReport, classify_pictures
 from silhouette.config import DatasetConfig, load_config
-from silhouette.contracts import contours, dataset, predictions, snapshot
+from silhouette.contracts import contours, dataset, predictions, scores, snapshot
 from silhouette.contracts.dataset import Dataset, PictureRow
 from silhouette.contracts.snapshot import SnapshotHead, SnapshotRow
+from silhouette.database import connect
 from silhouette.deploy_model.deploy import deploy_model
 from silhouette.detector import DetectedPerson
 from silhouette.errors import InputError, ServiceError
@@ -41,6 +43,12 @@ def model(served_store: Store, triton: Triton, tmp_path_factory: pytest.TempPath
     for key in list(served_store.list_keys(f"triton/{deployed.model}/")):
         served_store.remove(key)
     triton.unload(deployed.model)
+
+
+@pytest.fixture
+def connection(environ: dict[str, str]) -> Iterator[psycopg.Connection]:
+    with connect() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -130,7 +138,7 @@ def test_people_are_classified_and_counted_against_their_labels(
     assert [row.picture_id for row in rows] == sorted(row.picture_id for row in rows)
     assert (rows[-1].label, rows[-1].predicted, rows[-1].model, rows[-1].version) == ("red", "blue", model, "1")
     assert all(row.probability > 0.4 for row in rows)
-    for name in (predictions.FILE_NAME, GALLERY_NAME, REPORT_NAME):
+    for name in (predictions.FILE_NAME, predictions.PARQUET_NAME, GALLERY_NAME, REPORT_NAME):
         assert served_store.get_bytes(f"inference/colours/{name}") == (tmp_path / "out" / name).read_bytes()
 
 
@@ -210,7 +218,7 @@ def test_no_half_file_is_visible_when_triton_goes_away(
 
     with pytest.raises(ServiceError, match="Triton died"):
         classify(**given, triton=Dying(triton.url))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [".partial"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == []
     assert classify(**given).people == 1
 
 
@@ -225,7 +233,7 @@ def test_model_that_is_not_served_is_refused(classify: Classify, group: Group) -
 class OvalFinder:
     """A detector that finds what is not grey: quick, and exact on these pictures."""
 
-    model_digest = "ovals"
+    model_digest, lanes, at_once = "ovals", 2, 1
 
     def detect(self, pixels: Sequence[npt.NDArray[np.uint8]]) -> list[list[DetectedPerson]]:
         found = []
@@ -242,7 +250,7 @@ class OvalFinder:
 
 
 def test_folder_is_classified_with_labels_from_sub_folders_and_refusals_with_reasons(
-    classify: Classify, tmp_path: Path, group: Group
+    classify: Classify, tmp_path: Path, group: Group, connection: psycopg.Connection
 ) -> None:
     source = tmp_path / "my pictures"
     for name in ("red", "other", ".hidden"):
@@ -257,7 +265,7 @@ def test_folder_is_classified_with_labels_from_sub_folders_and_refusals_with_rea
         (source / path).write_bytes(group.store.get_bytes(group.rows[-1].object_key))
     (source / "notes.txt").write_text("no picture")
     (source / "cut.png").write_bytes((source / "red/a.png").read_bytes()[:150])
-    report = classify(source=source, detector=OvalFinder())
+    report = classify(source=source, detector=OvalFinder(), connection=connection)
     assert (report.pictures, report.people, report.labelled, report.right) == (3, 3, 2, 1)
     assert {(item.picture_id, item.reason) for item in report.refused} == {
         ("notes.txt", "unsupported"),
@@ -272,11 +280,45 @@ def test_folder_is_classified_with_labels_from_sub_folders_and_refusals_with_rea
     assert json.loads((tmp_path / "out" / REPORT_NAME).read_text())["refused"][0]["picture_id"] == "cut.png"
 
 
-def test_folder_without_files_or_none_at_all_is_refused(classify: Classify, tmp_path: Path) -> None:
+def test_folder_without_files_or_none_at_all_is_refused(
+    classify: Classify, tmp_path: Path, connection: psycopg.Connection
+) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no file"):
-        classify(source=tmp_path / "empty", detector=OvalFinder())
+        classify(source=tmp_path / "empty", detector=OvalFinder(), connection=connection)
     with pytest.raises(InputError, match="must be a folder of pictures"):
-        classify(source=tmp_path / "missing", detector=OvalFinder())
-    with pytest.raises(InputError, match="must get a dataset, or a source and a detector"):
+        classify(source=tmp_path / "missing", detector=OvalFinder(), connection=connection)
+    with pytest.raises(InputError, match="must get a dataset with its snapshot, or a dataset or a source with"):
         classify()
+
+
+def test_drift_against_the_test_split_is_told(
+    classify: Classify, group: Group, tmp_path: Path, served_store: Store, model: str
+) -> None:
+    for number in range(60):
+        group.add(f"p{number:02d}", "red", [("red", 80, 1.0), ("blue", 30, 0.3)])
+    given = group.write()
+    assert classify(**given).drift is None, "nothing is known of the test split"
+    test = scores.count(bundles.CLASSES, [(index % 3, 0.99) for index in range(90)])
+    key = scores.store_key(model, "1")
+    served_store.put_bytes(key, test.model_dump_json().encode())
+    try:
+        drift = classify(**given).drift
+        assert drift is not None
+        assert (drift.verdict, drift.answers, drift.test_answers) == ("different", 60, 90)
+        assert drift.classes > 0.25
+        assert "Unlike the test split" in (tmp_path / "out" / GALLERY_NAME).read_text()
+        assert json.loads((tmp_path / "out" / REPORT_NAME).read_text())["drift"]["verdict"] == "different"
+    finally:
+        served_store.remove(key)
+
+
+def test_group_without_a_snapshot_has_its_people_found(
+    classify: Classify, group: Group, tmp_path: Path, connection: psycopg.Connection
+) -> None:
+    for number, colour in enumerate(COLOURS):
+        group.add(f"p{number}", colour, [(colour, 80, 1.0)])
+    group.add("nobody", "red", [])
+    dataset_folder = group.write()["dataset"]
+    report = classify(dataset=dataset_folder, detector=OvalFinder(), connection=connection)
+    assert (report.pictures, report.people, report.right, report.without_people) == (4, 3, 3, 1)

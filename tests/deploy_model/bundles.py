@@ -16,6 +16,7 @@ from silhouette.contracts.model_bundle import GOLDEN_NAME, ONNX_NAME, ModelCard
 
 CLASSES = ("red", "green", "blue")
 SIZE = 32
+_WIDE, _DEEP = 1500, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Judged:
     card: ModelCard
 
 
-def write_onnx(path: Path, *, weights: npt.NDArray[np.float32], size: int = SIZE) -> None:
+def write_onnx(path: Path, *, weights: npt.NDArray[np.float32], size: int = SIZE, slow: bool = False) -> None:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -36,6 +37,16 @@ def write_onnx(path: Path, *, weights: npt.NDArray[np.float32], size: int = SIZE
         helper.make_node("MatMul", ["mean", "weights"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
+    constants = []
+    if slow:  # work that changes nothing: the mean through wide layers, times zero, added to the logits
+        wide = [("wide0", np.ones((3, _WIDE), np.float32)), ("wide", np.ones((_WIDE, _WIDE), np.float32) / _WIDE)]
+        constants = [*wide, ("nothing", np.zeros((_WIDE, weights.shape[1]), np.float32))]
+        steps = [helper.make_node("MatMul", ["mean", "wide0"], ["w0"])]
+        steps += [helper.make_node("MatMul", [f"w{n}", "wide"], [f"w{n + 1}"]) for n in range(_DEEP)]
+        steps += [helper.make_node("MatMul", [f"w{_DEEP}", "nothing"], ["zero"])]
+        steps += [helper.make_node("Add", ["plain", "zero"], ["logits"])]
+        nodes[3] = helper.make_node("MatMul", ["mean", "weights"], ["plain"])
+        nodes[4:4] = steps
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -45,6 +56,7 @@ def write_onnx(path: Path, *, weights: npt.NDArray[np.float32], size: int = SIZE
             numpy_helper.from_array(np.array(1 / 255, np.float32), "scale"),
             numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
             numpy_helper.from_array(weights, "weights"),
+            *(numpy_helper.from_array(values, name) for name, values in constants),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -68,16 +80,18 @@ def make(
     passed: bool = True,
     permuted: bool = False,
     broken: bool = False,
+    slow: bool = False,
 ) -> Judged:
     """A model that names the channel that is the brightest; `strength` makes another file of it.
 
     `permuted`: its golden answers are those of another order of the classes. `broken`: its file is no ONNX.
+    `slow`: it says the same and takes many times as long.
     """
     bundle, judged = folder / "bundle", folder / "evaluation"
     bundle.mkdir(parents=True)
     judged.mkdir()
     weights = (np.eye(3, len(classes)) * strength).astype(np.float32)
-    write_onnx(bundle / ONNX_NAME, weights=weights, size=size)
+    write_onnx(bundle / ONNX_NAME, weights=weights, size=size, slow=slow)
     if broken:
         (bundle / ONNX_NAME).write_bytes(b"this is no model")
     crops = np.random.default_rng(5).integers(0, 90, (7, size, size, 3), dtype=np.uint8)

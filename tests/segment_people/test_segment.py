@@ -14,8 +14,10 @@ import numpy as np
 import psycopg
 import pytest
 
+from silhouette import served_segmenter
 from silhouette.config import SegmentationConfig
 from silhouette.contracts import contours, dataset
+from silhouette.contracts.segmenter import card_key
 from silhouette.database import connect, reviews
 from silhouette.database.people import read_people
 from silhouette.database.segmentations import Segmentation
@@ -171,7 +173,10 @@ def test_both_runtimes_record_the_same_people_under_one_digest(
     assert [(item.picture_sha256, item.person_index) for item in after] == [
         (item.picture_sha256, item.person_index) for item in before
     ]
-    assert len(list(store.list_keys("segmenters/"))) == 1
+    published = served_segmenter.find(in_onnx.model_digest, store=store)
+    assert published is not None
+    assert set(store.list_keys("segmenters/")) >= {published.onnx_key, card_key(in_onnx.model_digest)}
+    served_segmenter.fetch(published, tmp_path / "served.onnx", store=store)
     again = segment_people(dataset=folder, model=model, store=store, connection=connection, config=CONFIG)
     assert (again.pictures, again.already_done) == (0, 4)
 

@@ -92,7 +92,8 @@ def _chosen(persons: list[SnapshotRow], people: str) -> tuple[SnapshotRow, ...]:
 
 
 def _rank(person: SnapshotRow) -> tuple[float, float, int]:
-    return contour_bytes.area(contour_bytes.decode(person.contours)), person.score, -person.person_index
+    outline = contour_bytes.decode(person.contours)
+    return contour_bytes.main_rank(outline, score=person.score, index=person.person_index)
 
 
 def _require_enough(dataset: Dataset, used: list[PictureRow], skipped: dict[str, list[str]], least: int) -> None:

@@ -1,25 +1,30 @@
 """Classify pictures through Triton: people cut out as for training, in batches, several requests at the same time.
 
-Reads a dataset with its snapshot, or a folder; the served version's card in the store. Writes `predictions.csv`,
-`gallery.html` and `report.json` into `out`, each complete or not at all, and the same below ``inference/`` in the
-store. The same pictures and the same version give the same rows and page.
+Reads what `work` takes up; the served version's card in the store. Keeps what is done in a ledger in the store, then
+writes `predictions.csv`, `predictions.parquet`, `gallery.html` and `report.json` into `out`, each complete or not at
+all, and the same below ``inference/`` in the store. The same pictures and the same version give the same rows and page,
+whether a run was killed or not, by one worker or by many.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silhouette import cut_people
-from silhouette.classify_pictures.gallery import GALLERY_NAME, RIGHT, WRONG, Gallery, outcome_of
+from silhouette import __version__
+from silhouette.classify_pictures import work as works
+from silhouette.classify_pictures.gallery import GALLERY_NAME, Quota, draw
+from silhouette.classify_pictures.ledger import CHUNK, Ledger, Line
+from silhouette.classify_pictures.merge import REPORT_NAME, ClassifyReport, merge
+from silhouette.classify_pictures.work import Work
 from silhouette.config import DatasetConfig
-from silhouette.contracts import dataset as datasets
-from silhouette.contracts import predictions, snapshot
 from silhouette.contracts.dataset import RefusedPicture
 from silhouette.contracts.deployment import card_key
 from silhouette.contracts.model_bundle import ModelCard
@@ -34,61 +39,35 @@ from silhouette.triton_client import Triton
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import psycopg
 
-    from silhouette.detector import Detector
+    from silhouette.detection import Detector
 
-__all__ = ["GALLERY_NAME", "REPORT_NAME", "ClassifyReport", "classify_pictures"]
+__all__ = ["GALLERY_NAME", "REPORT_NAME", "ClassifyReport", "Shard", "classify_pictures"]
 
-REPORT_NAME = "report.json"
 _LOG = logging.getLogger(__name__)
-_BATCH, _IN_FLIGHT = 32, 3
-
-Item = tuple[CutPicture, CutPerson | None]
+_BATCH, _IN_FLIGHT = 8, 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyReport:
-    """What was classified.
+class Shard:
+    """One worker of several on the same pictures: `number` from 0, of `count`."""
 
-    Attributes:
-        pictures: How many were opened.
-        people: How many were classified.
-        without_people: Pictures on which nobody was found.
-        refused: Pictures that could not be opened, with their reasons.
-        left_out: Picture ids by reason: ``badlisted``, ``rejected``, ``not_segmented``.
-        labelled: People that have a label of their own.
-        right: How many of them were classified as labelled.
-        accuracy: Their share; None without labels.
-        model: Triton's name of the model.
-        version: Its version.
-        key: Where the store has it all.
-        duration_s: Of the whole.
-        pictures_per_s: Opened, cut and classified.
-    """
+    number: int = 0
+    count: int = 1
 
-    pictures: int
-    people: int
-    without_people: int
-    refused: tuple[RefusedPicture, ...]
-    left_out: dict[str, list[str]]
-    labelled: int
-    right: int
-    accuracy: float | None
-    model: str
-    version: str
-    key: str
-    duration_s: float
-    pictures_per_s: float
+    def __post_init__(self) -> None:
+        if not 0 <= self.number < self.count:
+            raise InputError(f"a shard must be i/n with 0 <= i < n, got {self.number}/{self.count}; correct --shard")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Work:
-    """Pictures to come, how many, and what was left out before."""
+class _Item:
+    """A person, a picture without people (`person` None), or one that was not classified, of a chunk."""
 
-    title: str
-    total: int
-    found: Iterator[CutPicture | RefusedPicture]
-    left_out: dict[str, list[str]]
+    chunk: int
+    picture: CutPicture | RefusedPicture
+    person: CutPerson | None
 
 
 def classify_pictures(
@@ -102,7 +81,11 @@ def classify_pictures(
     snapshot_digest: str = "",
     source: Path | None = None,
     detector: Detector | None = None,
+    connection: psycopg.Connection | None = None,
     version: str = "",
+    card: ModelCard | None = None,
+    told_as: str = "",
+    shard: Shard | None = None,
     gallery_limit: int = 240,
 ) -> ClassifyReport:
     """Classify the people of a group's pictures, or of a folder's.
@@ -110,43 +93,75 @@ def classify_pictures(
     Args:
         model: Triton's name of the model.
         out: Folder that gets the rows, the page and the report.
-        store: Has the pictures, the snapshot and the served model's card.
+        store: Has the pictures, the snapshot, the served model's card, and the ledger.
         triton: The server.
         config: By `people` whether a label is meant for the largest person or for all.
-        dataset: Folder of a dataset; its people come from the snapshot `snapshot_digest`.
-        snapshot_digest: Names the snapshot in the store.
+        dataset: Folder of a dataset; its people come from the snapshot, or from `detector`.
+        snapshot_digest: Names the snapshot in the store; empty: there is none.
         source: A folder of pictures instead; its people are found by `detector`.
         detector: Finds people (`silhouette.detector.load_detector`).
+        connection: To the database that has the badlist; needed wherever `detector` finds the people, for a snapshot
+            has it in itself.
         version: Of the model; empty: the latest that is served.
+        card: Of a model that was not deployed; None: the store has it.
+        told_as: What rows and page call the model; empty: as Triton does.
+        shard: Which worker this is; None: the only one.
         gallery_limit: The most people that the page shows.
+
+    Returns:
+        What came out: of all pictures, or, as long as other shards are not done, of this shard's.
 
     Raises:
         InputError: Neither or both of dataset and source are given, or the model is not served.
-        ServiceError: The store or Triton failed.
+        ServiceError: The store, the database or Triton failed; what was done before is kept.
     """
-    started = time.monotonic()
+    started, shard = time.monotonic(), shard or Shard()
     version = _served_version(triton, model, version)
-    card = ModelCard.model_validate_json(store.get_bytes(card_key(model, version)))
+    card = card or ModelCard.model_validate_json(store.get_bytes(card_key(model, version)))
     shape = CropShape(size=card.crop_size, margin=card.crop_margin, background=card.background)
     everyone = config.people == "all"
-    if dataset is not None and source is None:
-        work = _of_dataset(dataset, snapshot_digest, store=store, scratch=out, shape=shape, everyone=everyone)
-    elif source is not None and dataset is None and detector is not None:
-        work = _of_folder(source, detector, classes=card.classes, shape=shape, everyone=everyone)
+    out.mkdir(parents=True, exist_ok=True)
+    if dataset is not None and source is None and snapshot_digest:
+        work = works.of_snapshot(dataset, snapshot_digest, store=store, scratch=out, shape=shape, everyone=everyone)
+    elif dataset is not None and source is None and detector is not None and connection is not None:
+        work = works.of_detector(
+            dataset, store=store, connection=connection, detector=detector, shape=shape, everyone=everyone
+        )
+    elif source is not None and dataset is None and detector is not None and connection is not None:
+        work = works.of_folder(
+            source, connection=connection, detector=detector, classes=card.classes, shape=shape, everyone=everyone
+        )
     else:
-        raise InputError("classify_pictures must get a dataset, or a source and a detector, got neither or both")
-    tally = _Tally(Gallery(card.classes, limit=gallery_limit))
-    batch = min(_BATCH, triton.config(model, version=version).max_batch_size)
-    answers = triton.infer_many(
-        model, _batches(tally.opened(work), batch, shape.size), version=version, in_flight=_IN_FLIGHT
-    )
+        raise InputError(
+            "classify_pictures must get a dataset with its snapshot, or a dataset or a source with a detector and the"
+            " database, got neither or both"
+        )
+    told_as = told_as or model
     key = f"inference/{safe_key(work.title)}"
-    half = out / ".partial"
-    predictions.write(half, tally.rows(answers, classes=card.classes, model=model, version=version))
-    tally.gallery.write(half / GALLERY_NAME, title=work.title, model=model, version=version)
-    report = tally.report(work, model=model, version=version, key=key, duration_s=time.monotonic() - started)
-    _finish(report, half, out, store)
+    identity = [work.digest, told_as, version, card.onnx_sha256, gallery_limit, everyone, CHUNK, __version__]
+    run = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    ledger = Ledger(store, key, run=run, pictures=len(work.items))
+    mine = range(shard.number, ledger.chunks, shard.count)
+    missing = ledger.missing(mine)
+    asking = _Asking(triton=triton, model=model, told_as=told_as, version=version, card=card)
+    new = _classify(work, missing, ledger, asking, Quota(card.classes, limit=gallery_limit))
+    left = ledger.missing(range(ledger.chunks))
+    report = merge(
+        ledger, mine if left else range(ledger.chunks), work=work, run=run, is_complete=not left, classes=card.classes,
+        everyone=everyone, model=model, told_as=told_as, version=version, key=key, gallery_limit=gallery_limit, out=out,
+        store=store, new=new, started=started,
+    )  # fmt: skip
+    _log(report, shard)
     return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asking:
+    triton: Triton
+    model: str
+    told_as: str
+    version: str
+    card: ModelCard
 
 
 def _served_version(triton: Triton, model: str, version: str) -> str:
@@ -160,130 +175,99 @@ def _served_version(triton: Triton, model: str, version: str) -> str:
     return version or served[-1]
 
 
-def _of_dataset(folder: Path, digest: str, *, store: Store, scratch: Path, shape: CropShape, everyone: bool) -> _Work:
-    content = datasets.read(folder)
-    path = scratch / ".partial" / "snapshot.arrow"
-    store.get_file(snapshot.store_key(digest), path)
-    head, rows = snapshot.read_head(path), snapshot.read(path)
-    path.unlink()
-    out = cut_people.left_out(content, head, rows)
-    by_reason: dict[str, list[str]] = {}
-    for picture_id, reason in out.items():
-        by_reason.setdefault(reason, []).append(picture_id)
-    used = [row for row in content.rows if row.picture_id not in out]
-    found = cut_people.of_dataset(used, rows, store=store, shape=shape, everyone=everyone)
-    return _Work(title=content.group, total=len(used), found=found, left_out=by_reason)
+def _classify(work: Work, missing: Sequence[int], ledger: Ledger, asking: _Asking, quota: Quota) -> int:
+    """Do the chunks that are missing, and return how many pictures they had."""
+    chunked = [(number, item) for number in missing for item in work.items[number * CHUNK : (number + 1) * CHUNK]]
+    if not chunked:
+        return 0
+    batch = min(_BATCH, asking.triton.config(asking.model, version=asking.version).max_batch_size)
+    cut = work.cut([item for _, item in chunked])
+    opened = zip((number for number, _ in chunked), cut, strict=True)
+    shown = track(opened, total=len(chunked), description="classifying")
+    batches = _batches(shown, batch, asking.card.crop_size)
+    answers = asking.triton.infer_many(asking.model, batches, version=asking.version, in_flight=_IN_FLIGHT)
+    lines = _lines(answers, asking, quota)
+    for number, of_chunk in itertools.groupby(lines, key=lambda pair: pair[0]):
+        ledger.write(number, [line for _, line in of_chunk])
+    return len(chunked)
 
 
-def _of_folder(source: Path, detector: Detector, *, classes: Sequence[str], shape: CropShape, everyone: bool) -> _Work:
-    files = cut_people.files_of(source)
-    found = cut_people.of_folder(
-        files, source=source, classes=classes, detector=detector, shape=shape, everyone=everyone
-    )
-    return _Work(title=source.resolve().name, total=len(files), found=found, left_out={})
-
-
-def _batches(opened: Iterator[CutPicture], size: int, side: int) -> Iterator[tuple[list[Item], npt.NDArray[np.uint8]]]:
-    """Yield people in batches of at most `size` crops; pictures without people ride along."""
+def _batches(
+    opened: Iterator[tuple[int, CutPicture | RefusedPicture]], size: int, side: int
+) -> Iterator[tuple[list[_Item], npt.NDArray[np.uint8]]]:
+    """Yield people in batches of at most `size` crops; what is not asked about rides along."""
     import numpy as np
 
-    items: list[Item] = []
+    items: list[_Item] = []
+    crops: list[npt.NDArray[np.uint8]] = []
 
-    def batch() -> tuple[list[Item], npt.NDArray[np.uint8]]:
-        crops = [person.crop for _, person in items if person is not None]
+    def batch() -> tuple[list[_Item], npt.NDArray[np.uint8]]:
         return list(items), np.stack(crops) if crops else np.zeros((0, side, side, 3), np.uint8)
 
-    for picture in opened:
-        for person in picture.people or (None,):
-            items.append((picture, person))
-            if len(items) == size:
+    for chunk, picture in opened:
+        people = () if isinstance(picture, RefusedPicture) else picture.people
+        for person in people or (None,):
+            items.append(_Item(chunk=chunk, picture=picture, person=person))
+            if person is not None:
+                crops.append(person.crop)
+            if len(crops) == size or len(items) == CHUNK:
                 yield batch()
                 items.clear()
+                crops.clear()
     if items:
         yield batch()
 
 
-class _Tally:
-    """Counts while pictures pass by; holds none of them but the gallery's sample."""
-
-    def __init__(self, gallery: Gallery) -> None:
-        self.gallery = gallery
-        self._pictures = self._people = self._without = self._right = self._labelled = 0
-        self._refused: list[RefusedPicture] = []
-
-    def opened(self, work: _Work) -> Iterator[CutPicture]:
-        for picture in track(work.found, total=work.total, description="classifying"):
+def _lines(
+    answers: Iterator[tuple[list[_Item], npt.NDArray[np.float32]]], asking: _Asking, quota: Quota
+) -> Iterator[tuple[int, Line]]:
+    """Turn answers into the ledger's lines, in order."""
+    for items, probabilities in answers:
+        rest = iter(probabilities)
+        for item in items:
+            picture = item.picture
             if isinstance(picture, RefusedPicture):
-                self._refused.append(picture)
+                row = _row(picture.picture_id, asking)
+                yield item.chunk, Line(row=row, reason=picture.reason, detail=picture.detail)
                 continue
-            self._pictures += 1
-            self._without += not picture.people
-            yield picture
-
-    def rows(
-        self,
-        answers: Iterator[tuple[list[Item], npt.NDArray[np.float32]]],
-        *,
-        classes: Sequence[str],
-        model: str,
-        version: str,
-    ) -> Iterator[Prediction]:
-        for items, probabilities in answers:
-            rest = iter(probabilities)
-            for picture, person in items:
-                answer = next(rest) if person is not None else None
-                best = int(answer.argmax()) if answer is not None else -1
-                row = Prediction(
-                    picture_id=picture.picture_id,
-                    object_key=picture.object_key,
-                    person_index=person.index if person else -1,
-                    box_xyxy=" ".join(f"{value:.1f}" for value in person.box_xyxy) if person else "",
-                    person_score=round(person.score, 4) if person else 0.0,
-                    label=person.label if person else picture.label,
-                    predicted=classes[best] if answer is not None else "",
-                    probability=round(float(answer[best]), 6) if answer is not None else 0.0,
-                    model=model,
-                    version=version,
-                )
-                self._count(row)
-                self.gallery.offer(row, picture, person)
-                yield row
-
-    def _count(self, row: Prediction) -> None:
-        outcome = outcome_of(row)
-        self._people += row.person_index >= 0
-        self._labelled += outcome in (RIGHT, WRONG)
-        self._right += outcome == RIGHT
-
-    def report(self, work: _Work, *, model: str, version: str, key: str, duration_s: float) -> ClassifyReport:
-        return ClassifyReport(
-            pictures=self._pictures,
-            people=self._people,
-            without_people=self._without,
-            refused=tuple(self._refused),
-            left_out=work.left_out,
-            labelled=self._labelled,
-            right=self._right,
-            accuracy=self._right / self._labelled if self._labelled else None,
-            model=model,
-            version=version,
-            key=key,
-            duration_s=duration_s,
-            pictures_per_s=self._pictures / max(duration_s, 1e-9),
-        )
+            row = _answered(picture, item.person, next(rest) if item.person else None, asking)
+            yield item.chunk, Line(row=row, thumbnail=draw(picture, item.person) if quota.has_room(row) else b"")
 
 
-def _finish(report: ClassifyReport, half: Path, out: Path, store: Store) -> None:
-    """Make the files visible, put them into the store and say what came out."""
-    content = {name: value for name, value in asdict(report).items() if name not in ("duration_s", "pictures_per_s")}
-    (half / REPORT_NAME).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    names = (predictions.FILE_NAME, GALLERY_NAME, REPORT_NAME)
-    for name in names:
-        (half / name).replace(out / name)
-    half.rmdir()
-    store.put_many((f"{report.key}/{name}", out / name) for name in names)
+def _row(picture_id: str, asking: _Asking, **known: str) -> Prediction:
+    return Prediction(
+        picture_id=picture_id, object_key=known.get("object_key", ""), person_index=-1, box_xyxy="", person_score=0.0,
+        label=known.get("label", ""), predicted="", probability=0.0, model=asking.told_as, version=asking.version,
+        is_main=True,
+    )  # fmt: skip
+
+
+def _answered(
+    picture: CutPicture, person: CutPerson | None, answer: npt.NDArray[np.float32] | None, asking: _Asking
+) -> Prediction:
+    if person is None or answer is None:
+        return _row(picture.picture_id, asking, object_key=picture.object_key, label=picture.label)
+    best = int(answer.argmax())
+    return Prediction(
+        picture_id=picture.picture_id,
+        object_key=picture.object_key,
+        person_index=person.index,
+        box_xyxy=" ".join(f"{value:.1f}" for value in person.box_xyxy),
+        person_score=round(person.score, 4),
+        label=person.label,
+        predicted=asking.card.classes[best],
+        probability=round(float(answer[best]), 6),
+        model=asking.told_as,
+        version=asking.version,
+        is_main=person.is_main,
+    )
+
+
+def _log(report: ClassifyReport, shard: Shard) -> None:
     _LOG.info(
-        "%d people on %d pictures classified by %s version %s, %.1f pictures/s%s",
-        report.people, report.pictures, report.model, report.version, report.pictures_per_s,
+        "%d people on %d pictures classified by %s version %s, %d pictures new, %.1f pictures/s%s%s%s",
+        report.people, report.pictures, report.model, report.version, report.new, report.pictures_per_s,
         "" if report.accuracy is None else f"; {report.right} of {report.labelled} as labelled",
+        "" if report.drift is None else f"; against the test split: {report.drift.verdict}",
+        "" if report.is_complete else f"; shard {shard.number}/{shard.count}, others are not done yet",
     )  # fmt: skip

@@ -15,15 +15,20 @@ def classify_pictures(
     predictions: Output[Artifact],
     gallery: Output[HTML],
     metrics: Output[Metrics],
+    shard: int = 0,
+    shards: int = 1,
 ):
-    """Classify the group's people through Triton over HTTP into rows and a gallery."""
+    """Classify the group's people through Triton over HTTP into rows and a gallery.
+
+    Of several shards each does its part, and whichever ends last puts all of them together.
+    """
     from silhouette.step import keep_metadata, step
 
     with step():
         import shutil
         from pathlib import Path
 
-        from silhouette.classify_pictures.classify import GALLERY_NAME, classify_pictures
+        from silhouette.classify_pictures.classify import GALLERY_NAME, Shard, classify_pictures
         from silhouette.config import DatasetConfig
         from silhouette.store import open_store
         from silhouette.triton_client import open_triton
@@ -38,8 +43,14 @@ def classify_pictures(
             store=open_store(),
             triton=open_triton(),
             config=DatasetConfig.model_validate_json(settings),
+            shard=Shard(number=shard, count=shards),
         )
         shutil.copyfile(out / GALLERY_NAME, gallery.path)
         metrics.log_metric("pictures", report.pictures)
         metrics.log_metric("people", report.people)
+        metrics.log_metric("new_pictures", report.new)
+        metrics.log_metric("pictures_per_s", report.pictures_per_s)
+        if report.drift is not None:
+            metrics.log_metric("drift_confidence", report.drift.confidence)
+            metrics.log_metric("drift_classes", report.drift.classes)
         keep_metadata(metrics)

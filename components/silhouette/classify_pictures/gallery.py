@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from silhouette.classify_pictures.drift import Drift
 from silhouette.contracts.predictions import Prediction
 from silhouette.cut_people import CutPerson, CutPicture
 
@@ -42,35 +43,50 @@ def outcome_of(row: Prediction) -> str:
     return RIGHT if row.label == row.predicted else WRONG
 
 
+class Quota:
+    """Which of what passes by is shown: of each class and outcome the first ones, about `limit` in all."""
+
+    def __init__(self, classes: Sequence[str], *, limit: int) -> None:
+        self._quota = max(2, limit // (2 * len(classes) + 1))
+        self.seen: Counter[tuple[str, str]] = Counter()
+
+    def has_room(self, row: Prediction) -> bool:
+        """Count a row, and tell whether it is among the first of its kind."""
+        kind = (row.predicted, outcome_of(row))
+        self.seen[kind] += 1
+        return self.seen[kind] <= self._quota
+
+
 class Gallery:
-    """A sample of what passes by: per class and outcome the first ones, at most about `limit` in all."""
+    """A sample of what passes by, at most `limit`."""
 
     def __init__(self, classes: Sequence[str], *, limit: int) -> None:
         self._classes = list(classes)
-        self._quota = max(2, limit // (2 * len(classes) + 1))
+        self._quota = Quota(classes, limit=limit)
         self._limit = limit
         self._cards: list[Card] = []
-        self._seen: Counter[tuple[str, str]] = Counter()
 
-    def offer(self, row: Prediction, picture: CutPicture, person: CutPerson | None) -> None:
+    @property
+    def _seen(self) -> Counter[tuple[str, str]]:
+        return self._quota.seen
+
+    def offer(self, row: Prediction, thumbnail: bytes) -> None:
         """Take a classified person in, if there is room for one of its kind."""
-        kind = (row.predicted, outcome_of(row))
-        self._seen[kind] += 1
-        if self._seen[kind] > self._quota or len(self._cards) >= self._limit:
+        if not self._quota.has_room(row) or len(self._cards) >= self._limit:
             return
         self._cards.append(
             Card(
                 picture_id=row.picture_id,
-                outcome=kind[1],
+                outcome=outcome_of(row),
                 predicted=row.predicted,
                 label=row.label,
                 probability=row.probability,
                 person_index=row.person_index,
-                thumbnail=_drawn(picture, person),
+                thumbnail="data:image/jpeg;base64," + base64.b64encode(thumbnail).decode(),
             )
         )
 
-    def write(self, path: Path, *, title: str, model: str, version: str) -> None:
+    def write(self, path: Path, *, title: str, model: str, version: str, drift: Drift | None) -> None:
         """Write the page."""
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -93,6 +109,7 @@ class Gallery:
             title=title,
             model=model,
             version=version,
+            drift=drift,
             groups=[group for group in groups if group["cards"]],
             shown=len(self._cards),
             seen={outcome: sum(count for kind, count in self._seen.items() if kind[1] == outcome) for outcome in order},
@@ -101,8 +118,8 @@ class Gallery:
         path.write_text(page, encoding="utf-8")
 
 
-def _drawn(picture: CutPicture, person: CutPerson | None) -> str:
-    """Draw box and outline of a person on the thumbnail; return a JPEG as a data URL."""
+def draw(picture: CutPicture, person: CutPerson | None) -> bytes:
+    """Draw box and outline of a person on the thumbnail; return a JPEG."""
     import cv2
     import numpy as np
 
@@ -113,7 +130,5 @@ def _drawn(picture: CutPicture, person: CutPerson | None) -> str:
         rings = [np.round(ring * picture.scale).astype(np.int32) for ring in person.contours.rings]
         for colour, width in ((_HALO_RGB, 3), (_OUTLINE_RGB, 1)):
             cv2.polylines(pixels, rings, isClosed=True, color=colour, thickness=width, lineType=cv2.LINE_AA)
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[
-        1
-    ]
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+    return bytes(cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), quality)[1].tobytes())

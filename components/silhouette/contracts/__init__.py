@@ -7,6 +7,8 @@ snapshot     reviewed contours frozen under a digest snapshot_contours -> build_
 crops        person crops, masks, labels, splits     build_dataset -> train_classifier, export_model, evaluate_model
 training     checkpoints and logs of one experiment  train_classifier -> export_model
 model_bundle ONNX, TorchScript, golden crops         export_model -> evaluate_model, deploy_model
+segmenter    what serves it: an ONNX file, settings  segment_people -> deploy_model, classify_pictures
 evaluation   metrics and the gate's verdict          evaluate_model -> deploy_model
+scores       how answers are spread on the test split evaluate_model -> deploy_model -> classify_pictures
 predictions  one row a person classified             classify_pictures -> people, ret_meta
 """

@@ -42,6 +42,11 @@ class Deployment(BaseModel):
     """Length of the JSON at the beginning of the request file."""
     class_name: str
     """What Triton answers to the request file."""
+    picture_model: str = ""
+    """Triton's name of the group's picture model, a picture in and a label out; empty: none was deployed."""
+    picture_version: str = ""
+    segmenter: str = ""
+    """Triton's name of the segmenter that finds people for it."""
     request_path: Path = Field(exclude=True)
     url: str = Field(exclude=True)
     """Of Triton, ``http://host:port``."""
@@ -53,6 +58,14 @@ class Deployment(BaseModel):
             f"curl -s {self.url}/v2/models/{self.model}/infer -H 'Content-Type: application/octet-stream'"
             f" -H 'Inference-Header-Content-Length: {self.header_length}'"
             f" --data-binary {shlex.quote(f'@{self.request_path}')}"
+        )
+
+    @property
+    def picture_curl(self) -> str:
+        """Return the command that posts a picture file; its answer ends with the people and the picture's label."""
+        return (
+            f"curl -s {self.url}/v2/models/{self.picture_model}/infer -H 'Content-Type: application/octet-stream'"
+            " -H 'Inference-Header-Content-Length: 0' --data-binary @photo.jpg"
         )
 
     def metadata(self) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """Serve the judged model from Triton; what is served is what was judged.
 
-Reads      a model bundle (`contracts.model_bundle`) and its evaluation (`contracts.evaluation`)
-Writes     ``triton/<model>/`` in the store, the model repository; a folder with `deployment.json` and `request.bin`
+Reads      a model bundle (`contracts.model_bundle`) and its evaluation (`contracts.evaluation`); the segmenter's file
+           (`contracts.segmenter`) in the store
+Writes     ``triton/<model>/``, ``triton/<model>_picture/`` and ``triton/segmenter--<digest>/`` in the store, the model
+           repository; a folder with `deployment.json` and `request.bin`
            (`contracts.deployment`); the request also at ``inference/<model>/request.bin`` in the store
 Talks to   the store, Triton
 

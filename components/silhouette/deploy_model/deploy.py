@@ -5,34 +5,40 @@ serves. The order (DESIGN.md, "nothing is lost, nothing is done twice"):
 
     1. the gate passed, and the evaluation is of this very file              else nothing happens
     2. the store's latest version is this file, and Triton answers as golden  done: already served
-    3. the file under a passing name in Triton's memory answers as golden     else nothing happens
+    3. the file under a passing name in Triton's memory answers as golden, and beside the served version it is about
+       as fast and says about the same (`replay`)                             else nothing happens
     4. a new version folder, read back and compared; then config.pbtxt        the old version serves till here
     5. load, and the golden crops once more                                   else the old version is put back
+    6. the group's picture model, in the same order (`picture`)               else both old versions are put back
+    7. the event is kept, and with it what `rollback` needs
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import time
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from silhouette.contracts import deployment, evaluation, model_bundle
+from silhouette.contracts import deployment, evaluation, model_bundle, scores
 from silhouette.contracts.deployment import REQUEST_NAME, Deployment
 from silhouette.contracts.model_bundle import ONNX_NAME, ModelCard
-from silhouette.deploy_model import model_config
+from silhouette.deploy_model import events, model_config, rollout
+from silhouette.deploy_model.events import Event
 from silhouette.deploy_model.golden import Golden, check_golden, read_golden
-from silhouette.deploy_model.model_config import ModelConfig, ServingSettings
+from silhouette.deploy_model.loading import is_loaded, load, put_back
+from silhouette.deploy_model.model_config import ServingSettings
+from silhouette.deploy_model.picture import ServedPicture, require_free_name, serve_picture
+from silhouette.deploy_model.replay import Replay, replay, require
 from silhouette.deploy_model.repository import ModelRepository
-from silhouette.errors import GateRefusedError, InputError, ParityError, ServiceError, SilhouetteError
+from silhouette.errors import GateRefusedError, InputError, ParityError, ServiceError
 from silhouette.names import safe_key
+from silhouette.picture_answer import SUFFIX
 from silhouette.store import Store
 from silhouette.triton_client import Triton, request_file
 
 _LOG = logging.getLogger(__name__)
-_LOADS = 4
-_NEXT_SECOND_S = 1.1
 
 
 def deploy_model(
@@ -43,8 +49,13 @@ def deploy_model(
     triton: Triton,
     out: Path,
     serving: ServingSettings | None = None,
+    segmenter: str = "",
+    replicas: Sequence[Triton] = (),
+    by: str = "",
 ) -> Deployment:
     """Make Triton serve a judged model, and prove that it answers as it did when it was judged.
+
+    With a segmenter the group's picture model goes with it: both are served, or what was served before.
 
     Args:
         bundle: Folder of the model bundle.
@@ -53,6 +64,9 @@ def deploy_model(
         triton: The server.
         out: Folder that gets `deployment.json` and `request.bin`, a request made of a real crop.
         serving: How it is served; None: one instance on a CPU.
+        segmenter: Digest of the segmenter that finds people for the picture model; empty: none is deployed.
+        replicas: Further servers of the same repository; each takes up what the first one proved.
+        by: Who deploys, for the record of events.
 
     Raises:
         GateRefusedError: The gate did not pass; nothing was touched.
@@ -63,13 +77,47 @@ def deploy_model(
     card = read_judged(bundle, evaluation)
     golden = read_golden(bundle, card)
     repository = ModelRepository(store, safe_key(card.group))
-    version, difference, already = _serve(
-        bundle / ONNX_NAME, card, golden, repository, triton, serving or ServingSettings()
-    )
+    require_free_name(card.group, store)
+    serving = serving or ServingSettings()
+
+    def beside(version: int) -> ServedPicture | None:
+        return serve_picture(
+            card=card, version=version, onnx=bundle / ONNX_NAME, golden=golden, segmenter=segmenter,
+            store=store, triton=triton, serving=serving,
+        )  # fmt: skip
+
+    kept = {name: ModelRepository(store, name).config() for name in (repository.model, f"{repository.model}{SUFFIX}")}
+    before = kept[repository.model]
+    done: dict[str, Any] = {
+        "model": repository.model, "experiment": card.experiment, "onnx_sha256": card.onnx_sha256, "by": by,
+        "previous": str(model_config.versions_of(before)[-1]) if before else "",
+    }  # fmt: skip
+    try:
+        version, difference, already, picture, measured = _serve(
+            bundle / ONNX_NAME, card, golden, repository, triton, serving, beside
+        )
+        names = [repository.model, *((picture.model, picture.segmenter) if picture else ())]
+        try:
+            rollout.spread(names, version=str(version), store=store, replicas=replicas, golden=golden)
+        except (ServiceError, InputError, ParityError) as error:
+            raise type(error)(f"{error}; {rollout.restore(kept, store, [triton, *replicas])}") from error
+    except (ServiceError, InputError, ParityError) as error:
+        events.record(store, Event(kind="failed", version="", detail=str(error), **done))
+        raise
+    events.keep_golden(store, repository.model, str(version), bundle)
+    if repository.config() != before or not events.history(store, repository.model):
+        names = [repository.model, *([picture.model] if picture else [])]
+        configs = {name: config for name in names if (config := ModelRepository(store, name).config()) is not None}
+        texts = {name: model_config.to_text(config).decode() for name, config in configs.items()}
+        detail = f"golden crops differ by {difference:.1e}{_told(measured)}"
+        events.record(store, Event(kind="deployed", version=str(version), detail=detail, configs=texts, **done))
     request = request_file(golden.crops[:1])
     out.mkdir(parents=True, exist_ok=True)
     (out / REQUEST_NAME).write_bytes(request.body)
     store.put_bytes(f"inference/{repository.model}/{REQUEST_NAME}", request.body)
+    spread, key = evaluation / scores.FILE_NAME, scores.store_key(repository.model, str(version))
+    if spread.is_file() and not store.exists(key):  # for those who look for drift
+        store.put_file(key, spread)
     deployed = Deployment(
         group=card.group,
         experiment=card.experiment,
@@ -82,6 +130,9 @@ def deploy_model(
         class_name=triton.class_name(repository.model, golden.crops[0]),
         request_path=out / REQUEST_NAME,
         url=triton.url,
+        picture_model=picture.model if picture else "",
+        picture_version=str(picture.version) if picture else "",
+        segmenter=picture.segmenter if picture else "",
     )
     deployment.write(out, deployed)
     _LOG.info(
@@ -120,89 +171,88 @@ def read_judged(bundle: Path, evaluation_folder: Path) -> ModelCard:
 
 
 def _serve(
-    onnx: Path, card: ModelCard, golden: Golden, repository: ModelRepository, triton: Triton, serving: ServingSettings
-) -> tuple[int, float, bool]:
-    """Make Triton serve the file; return the version, the largest difference, and whether it was served already."""
+    onnx: Path,
+    card: ModelCard,
+    golden: Golden,
+    repository: ModelRepository,
+    triton: Triton,
+    serving: ServingSettings,
+    beside: Callable[[int], ServedPicture | None],
+) -> tuple[int, float, bool, ServedPicture | None, Replay | None]:
+    """Make Triton serve the file, and what `beside` deploys for its version.
+
+    Returns:
+        The version, the largest difference, whether it was served already, what `beside` returned, and how it
+        compares with what was served.
+    """
     current = repository.config()
     named = model_config.versions_of(current) if current else []
-    is_new = not named or not repository.holds(named[-1], card.onnx_sha256)
+    is_new, measured = not named or not repository.holds(named[-1], card.onnx_sha256), None
     if is_new:
-        _try_out(onnx, card, golden, repository.model, triton, serving)
+        measured = _try_out(onnx, card, golden, repository.model, triton, serving, str(named[-1]) if named else "")
         served = [int(version) for version in triton.versions(repository.model)]
         version, older = repository.add_version(onnx, card, above=max([0, *named, *served])), named[-1:]
     else:
         version, older = named[-1], named[:-1]
     versions = [*(old for old in older if repository.fits_beside(old, card)), version]
     wanted = model_config.build(card, model=repository.model, versions=versions, serving=serving)
-    if current == wanted and _is_loaded(triton, wanted):
+    if current == wanted and is_loaded(triton, wanted):
         try:
-            return version, check_golden(triton, repository.model, golden, version=version), True
+            difference = check_golden(triton, repository.model, golden, version=version)
         except (ServiceError, ParityError):
-            triton.unload(repository.model)  # it lost its process, or its memory: only unload and load heals that
+            triton.unload(repository.model, wait=False)  # it lost its process, or its memory: only this and a load heal
+        else:
+            return version, difference, True, beside(version), measured
     try:
-        _load(repository, triton, wanted)
-        return version, check_golden(triton, repository.model, golden, version=version), False
+        load(repository, triton, wanted)
+        difference = check_golden(triton, repository.model, golden, version=version)
+        return version, difference, False, beside(version), measured
     except (ServiceError, InputError, ParityError) as error:
         if not is_new:
             raise
-        outcome = _put_back(repository, triton, current, version)
+        outcome = put_back(
+            repository, triton, current, version,
+            wait=lambda latest: triton.wait_ready(repository.model, version=latest),
+        )  # fmt: skip
         raise type(error)(f"{error}; {outcome}") from error
 
 
-def _try_out(onnx: Path, card: ModelCard, golden: Golden, model: str, triton: Triton, serving: ServingSettings) -> None:
-    """Load the file from memory under a passing name and hold it against the golden answers."""
+def _try_out(
+    onnx: Path, card: ModelCard, golden: Golden, model: str, triton: Triton, serving: ServingSettings, served: str
+) -> Replay | None:
+    """Load the file from memory under a passing name; hold it against the golden answers and the `served` version."""
     name = f"{model}--candidate"  # no group's key ends so
     config = model_config.build(card, model=name, versions=[1], serving=serving, labels=False)
     try:
         triton.load(name, config_json=model_config.to_json(config), files={f"1/{ONNX_NAME}": onnx.read_bytes()})
         try:
             check_golden(triton, name, golden, version=1, names=False)
+            return _beside_served(triton, model, served, name, golden, serving)
         finally:
             triton.unload(name)
     except (ServiceError, InputError, ParityError) as error:
         raise type(error)(f"{error}; nothing was changed, what was served goes on") from error
 
 
-def _is_loaded(triton: Triton, config: ModelConfig) -> bool:
-    try:
-        return triton.config(config.name).fingerprint == model_config.fingerprint(config)
-    except InputError:  # it serves no such model
-        return False
+def _beside_served(
+    triton: Triton, model: str, served: str, candidate: str, golden: Golden, serving: ServingSettings
+) -> Replay | None:
+    """Compare a candidate with the served version; None where nothing comparable answers."""
+    if served not in triton.versions(model):
+        return None
+    old, new = triton.config(model, version=served), triton.config(candidate, version="1")
+    if (old.crop_size, old.classes) != (new.crop_size, new.classes):
+        return None
+    crops = golden.crops[: min(old.max_batch_size, new.max_batch_size)]
+    found = replay(triton, old=(model, served), new=(candidate, "1"), crops=crops)
+    require(found, max_slowdown=serving.max_slowdown, max_disagreement=serving.max_disagreement)
+    return found
 
 
-def _load(repository: ModelRepository, triton: Triton, config: ModelConfig) -> None:
-    """Write the configuration and make Triton take it up.
-
-    Triton compares the times of objects, which S3 gives in whole seconds: one written twice within a second looks
-    unchanged, and the load says that all is well. So the configuration carries a fingerprint, and is written again.
-    """
-    for attempt in range(_LOADS):
-        if attempt:
-            time.sleep(_NEXT_SECOND_S)
-        repository.put_config(config)
-        triton.load(repository.model)
-        if _is_loaded(triton, config):
-            return
-    raise ServiceError(
-        f"Triton at {triton.url} must serve {repository.model} as its new configuration says, after {_LOADS} loads it"
-        " does not; does it read the repository of this store? See its log, then deploy again"
+def _told(measured: Replay | None) -> str:
+    if measured is None:
+        return ""
+    return (
+        f"; {measured.slowdown:.2f} times the time of the version before ({measured.new_ms:.1f} ms for"
+        f" {measured.crops} crops), another class for {measured.disagreement:.0%}"
     )
-
-
-def _put_back(repository: ModelRepository, triton: Triton, old: ModelConfig | None, version: int) -> str:
-    """Serve what was served before, remove `version`, and say how that went."""
-    try:
-        if old is None:
-            repository.remove_config()
-            with suppress(ServiceError):  # it may have nothing to unload
-                triton.unload(repository.model)
-            outcome = f"nothing is served as {repository.model}"
-        else:
-            _load(repository, triton, old)
-            latest = str(model_config.versions_of(old)[-1])
-            triton.wait_ready(repository.model, version=latest)
-            outcome = f"version {latest} is served as before"
-        repository.remove_version(version)
-    except SilhouetteError as error:
-        return f"putting the old version back failed as well: {error}"
-    return outcome

@@ -9,10 +9,10 @@ import functools
 import hashlib
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from silhouette.config import ServingConfig
 from silhouette.contracts.deployment import LABELS_NAME
 from silhouette.contracts.model_bundle import INPUT_NAME, ONNX_NAME, OUTPUT_NAME, ModelCard
 from silhouette.errors import ServiceError
@@ -21,28 +21,12 @@ from silhouette.triton_client import FINGERPRINT
 ModelConfig = Any  # tritonclient's inference.ModelConfig, which ships no types
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServingSettings:
-    """How a model is served.
-
-    Attributes:
-        kind: ``cpu``; ``gpu``: a server without one refuses the model; ``auto``: a GPU if the server has one.
-        instances: Copies of a version that answer side by side; on a CPU each takes about 170 MB with the
-            embedded server.
-        threads: Of one instance, on a CPU; ONNX Runtime's spinning is off, which costs others a third.
-        max_batch_size: The most crops of one request, and of the requests that Triton puts together.
-        queue_delay_us: How long Triton waits for a batch to fill, microseconds.
-    """
-
-    kind: Literal["cpu", "gpu", "auto"] = "cpu"
-    instances: int = 1
-    threads: int = 2
-    max_batch_size: int = 32
-    queue_delay_us: int = 500
+ServingSettings = ServingConfig  # config/default.yaml, section `serving`
+_ACCELERATORS = {"tensorrt": {"precision_mode": "FP16"}, "openvino": {}}
 
 
 @functools.cache
-def _messages() -> Any:
+def messages() -> Any:
     """Load tritonclient's generated messages past its `grpc` package, which wants grpcio for what we never call."""
     package = importlib.util.find_spec("tritonclient")
     assert package is not None
@@ -69,7 +53,7 @@ def build(
         serving: How.
         labels: Whether Triton finds class names in the latest version's folder.
     """
-    pb2 = _messages()
+    pb2 = messages()
     side = card.crop_size
     config = pb2.ModelConfig(
         name=model,
@@ -89,13 +73,25 @@ def build(
     if serving.kind == "cpu":
         config.parameters["intra_op_thread_count"].string_value = str(serving.threads)
         config.parameters["session.intra_op.allow_spinning"].string_value = "0"
+    if serving.accelerator != "none":
+        side_of = config.optimization.execution_accelerators
+        options = {"tensorrt": side_of.gpu_execution_accelerator, "openvino": side_of.cpu_execution_accelerator}
+        accelerator = options[serving.accelerator].add(name=serving.accelerator)
+        accelerator.parameters.update(_ACCELERATORS[serving.accelerator])
+    if serving.rate_limit:
+        config.instance_group[0].rate_limiter.resources.add(name="slots", count=serving.rate_limit)
+    config.response_cache.enable = serving.response_cache
     warm_up = config.model_warmup.add(name="one_crop", batch_size=1).inputs[INPUT_NAME]
     warm_up.data_type, warm_up.zero_data = pb2.TYPE_UINT8, True
     warm_up.dims.extend([side, side, 3])
     config.parameters["onnx_sha256"].string_value = card.onnx_sha256
-    config.parameters[FINGERPRINT].string_value = hashlib.sha256(
-        config.SerializeToString(deterministic=True)
-    ).hexdigest()
+    return stamped(config)
+
+
+def stamped(config: ModelConfig) -> ModelConfig:
+    """Give a finished configuration its fingerprint."""
+    content = config.SerializeToString(deterministic=True)
+    config.parameters[FINGERPRINT].string_value = hashlib.sha256(content).hexdigest()
     return config
 
 
@@ -132,7 +128,7 @@ def from_text(text: bytes, *, source: str) -> ModelConfig:
     from google.protobuf import text_format
 
     try:
-        return text_format.Parse(text.decode(), _messages().ModelConfig())
+        return text_format.Parse(text.decode(), messages().ModelConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ServiceError(
             f"{source} must be a configuration of Triton, it is not: {error}; remove that object, then deploy again"

@@ -1,7 +1,7 @@
 """Judge the ONNX file of a bundle on the test split and hold it against the gate.
 
-Reads crops and the bundle; writes `metrics.json`, `report.html` and `roc.json`. A refusal is a result, not an
-error: the pipeline reads it from the evaluation.
+Reads crops and the bundle; writes `metrics.json`, `report.html`, `roc.json` and `scores.json`. A refusal is a result,
+not an error: the pipeline reads it from the evaluation.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from silhouette.contracts import crops as crops_contract
 from silhouette.contracts import evaluation as evaluation_contract
 from silhouette.contracts import model_bundle
+from silhouette.contracts import scores as scores_contract
 from silhouette.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def evaluate_model(
     (out / ROC_NAME).write_text(json.dumps(points) + "\n", encoding="utf-8")
     page = report.render(evaluation, card=card, head=head, test=test, table=tables["test"], examples=examples)
     (out / evaluation_contract.REPORT_NAME).write_text(page, encoding="utf-8")
+    best = test.probabilities.argmax(axis=1)
+    answers = zip(best.tolist(), test.probabilities.max(axis=1).tolist(), strict=True)
+    scores_contract.write(out, scores_contract.count(head.classes, answers))
     evaluation_contract.write(out, evaluation)
     _LOG.info(
         "test split: macro-F1 %.3f (%.3f to %.3f), majority class %.3f; %s",

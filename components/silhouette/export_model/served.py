@@ -110,6 +110,8 @@ def describe(
         f" {'and of the person ' if background == 'grey' else ''}grey 127",
         "output": f"{model_bundle.OUTPUT_NAME}: float32 [n, {len(record.classes)}], rows sum to 1",
         "temperature": f"{temperature:.6g}, inside",
+        "crop_margin": f"{crop_margin:g}",
+        "background": background,
         "group": record.group,
         "experiment": record.experiment,
         "crops_digest": record.crops_digest,

@@ -14,7 +14,7 @@ from silhouette.contracts import contours as contour_bytes
 from silhouette.contracts.dataset import PictureRow
 from silhouette.database.people import PersonRow
 from silhouette.database.segmentations import Segmentation
-from silhouette.detector import DetectedPerson, Detector
+from silhouette.detection import DetectedPerson, Detector
 from silhouette.errors import PictureError
 from silhouette.segment_people.claims import Claim
 from silhouette.store import Store, in_parallel

@@ -1,6 +1,7 @@
 """Segment the pictures that a model has not seen yet, alone or beside other workers on the same group.
 
-Reads the dataset folder, the store and the model; writes `segmentations` and `people` in PostgreSQL. A killed
+Reads the dataset folder, the store and the model; writes `segmentations` and `people` in PostgreSQL, and what serves
+the model into the store (`silhouette.served_segmenter`). A killed
 run loses at most the batch that it worked on, and running it again, or several at once, duplicates nothing. A worker
 returns when every batch is done, its own and those of the others.
 """
@@ -21,7 +22,9 @@ from silhouette.config import SegmentationConfig
 from silhouette.contracts import dataset as datasets
 from silhouette.contracts.dataset import PictureRow
 from silhouette.database.segmentations import Segmentation
-from silhouette.detector import Detector, load_detector, model_digest_of
+from silhouette.detection import Detector
+from silhouette.detector import load_detector, model_digest_of
+from silhouette.detector_export import publish_segmenter
 from silhouette.errors import InputError
 from silhouette.model_source import resolve_model
 from silhouette.progress import track
@@ -134,6 +137,15 @@ def segment_people(
                 store=store,
             )
             _work(claims, records, tally, store=store, detector=detector)
+        if config.runtime != "torch":  # who insists on torch has been told why
+            publish_segmenter(
+                path,
+                model_digest=digest,
+                person_class=config.person_class,
+                image_size=config.image_size,
+                min_score=config.min_score,
+                store=store,
+            )
     report = SegmentReport(
         model_digest=digest,
         pictures=tally.pictures,

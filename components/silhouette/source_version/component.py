@@ -28,6 +28,7 @@ def source_version(
         ("training", str),
         ("export", str),
         ("gate", str),
+        ("serving", str),
     ],
 ):
     """Digest what there is to work on, and resolve the run's parameters over the configuration."""
@@ -73,4 +74,5 @@ def source_version(
             training_config.model_dump_json(),
             config.export.model_dump_json(),
             config.gate.model_dump_json(),
+            config.serving.model_dump_json(),
         )

@@ -1,0 +1,157 @@
+"""`silhouette infer` and `silhouette predict`: pictures through Triton, many of them or one."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from silhouette.command import answer, command, show, state_dir
+from silhouette.errors import InputError
+
+if TYPE_CHECKING:
+    from silhouette.classify_pictures.classify import Shard
+    from silhouette.config import Config
+    from silhouette.store import Store
+    from silhouette.triton_client import Triton
+
+_ONNX = ".onnx"
+
+
+def infer(
+    group: Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")] = "",
+    source: Annotated[str, typer.Option(help="A folder of pictures to classify instead of a group's.")] = "",
+    model: Annotated[
+        str,
+        typer.Option(help="Triton's name of the model, or FILE.onnx, served only meanwhile. [default: the group's]"),
+    ] = "",
+    model_path: Annotated[
+        str, typer.Option(help="YOLO segmentation model, where nobody was reviewed. [default: as configured]")
+    ] = "",
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Be worker I, from 0, of N; the last one merges.")] = "0/1",
+    work: Annotated[
+        Path | None, typer.Option(help="Folder through which the steps hand over. [default: .silhouette/work/<group>]")
+    ] = None,
+) -> None:
+    """Classify pictures through Triton.
+
+    A group's pictures, or a folder's, over HTTP, into rows and a gallery. People are those of the group's snapshot; the
+    segmentation model finds them where there is none. What is done is kept: a run that was killed goes on.
+    """
+    with command():
+        from silhouette.classify_pictures.classify import classify_pictures
+        from silhouette.config import load_config
+        from silhouette.names import safe_key
+        from silhouette.store import open_store
+        from silhouette.triton_client import open_triton
+
+        if not group and not source:
+            raise InputError("infer must know what to classify, got neither; say --group NAME or --source FOLDER")
+        if source and not (model or group):
+            raise InputError("infer must know which model answers, got none; say --model NAME or --group NAME")
+        config, store, worker = load_config(), open_store(), _shard(shard)
+        folder = work or state_dir() / "work" / safe_key(source or group)
+        with open_triton() as triton, ExitStack() as stack:
+            asked = stack.enter_context(_model(model or safe_key(group), store, triton, config))
+            pictures = {"source": Path(source)} if source else _of_group(folder)
+            if "snapshot_digest" not in pictures:
+                pictures |= stack.enter_context(_detector(model_path, store, config))
+            show(
+                classify_pictures(
+                    out=folder / "inference", store=store, triton=triton, config=config.dataset, shard=worker,
+                    **asked, **pictures,
+                )
+            )  # fmt: skip
+
+
+def _shard(text: str) -> Shard:
+    from silhouette.classify_pictures.classify import Shard
+
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal()):
+        raise InputError(f"a shard must be i/n with 0 <= i < n, got {text!r}; correct --shard")
+    return Shard(number=int(number), count=int(count))
+
+
+def _of_group(folder: Path) -> dict[str, Any]:
+    dataset = folder / "dataset"
+    if not dataset.exists():
+        raise InputError(f"{dataset} must exist, it does not; run `silhouette download` first, or say --work")
+    frozen = folder / "snapshot.json"
+    digest = {"snapshot_digest": json.loads(frozen.read_text(encoding="utf-8"))["digest"]} if frozen.exists() else {}
+    return {"dataset": dataset, **digest}
+
+
+@contextmanager
+def _model(name: str, store: Store, triton: Triton, config: Config) -> Iterator[dict[str, Any]]:
+    """Give what `classify_pictures` wants to know of a served model, or of a file that is served meanwhile."""
+    from silhouette.classify_pictures.temporary_model import served_file
+    from silhouette.model_source import resolve_model
+
+    if not name.endswith(_ONNX):
+        yield {"model": name}
+        return
+    with tempfile.TemporaryDirectory(prefix="silhouette-infer-") as scratch:
+        path = resolve_model(name, folder=Path(scratch), store=store)
+        with served_file(path, store=store, triton=triton, config=config.dataset) as served:
+            yield {"model": served.model, "told_as": served.told_as, "card": served.card}
+
+
+@contextmanager
+def _detector(model_path: str, store: Store, config: Config) -> Iterator[dict[str, Any]]:
+    """Give the segmenter as `silhouette segment` runs it, and the database that has the badlist."""
+    from silhouette.database import connect
+    from silhouette.detector import load_detector
+    from silhouette.model_source import resolve_model
+
+    known = config.segmentation
+    with connect() as connection, tempfile.TemporaryDirectory(prefix="silhouette-infer-") as scratch:
+        path = resolve_model(model_path or known.model_path, folder=Path(scratch), store=store)
+        detector = load_detector(
+            path,
+            person_class=known.person_class,
+            image_size=known.image_size,
+            min_score=known.min_score,
+            device=known.device,
+            runtime=known.runtime,
+            half=known.half,
+            store=store,
+        )
+        yield {"detector": detector, "connection": connection}
+
+
+def predict(
+    picture: Annotated[Path, typer.Argument(help="A picture file.")],
+    group: Annotated[str, typer.Option("--group", "-g", help="Name of the group whose model answers.")],
+) -> None:
+    """Say what a group's model makes of one picture.
+
+    The file's bytes go to Triton as they are; there it is decoded, its people are found and classified.
+    """
+    with command():
+        from silhouette.names import safe_key
+        from silhouette.picture_answer import SUFFIX
+        from silhouette.triton_client import open_triton
+
+        if not picture.is_file():
+            raise InputError(f"predict must be given a picture file, {picture} is none; correct the path")
+        with open_triton() as triton:
+            told = triton.answer_picture(f"{safe_key(group)}{SUFFIX}", picture.read_bytes())
+        answer(told, _lines(told))
+
+
+def _lines(told: dict[str, Any]) -> list[str]:
+    models = ", ".join(f"{part['model']} version {part['version']}" for part in told["models"].values())
+    if told["main"] is None:
+        return ["nobody was found", f"answered by {models}"]
+    lines = [f"{told['label']}  {told['probability']:.3f}"]
+    for index, person in enumerate(told["people"]):
+        box = " ".join(f"{value:.0f}" for value in person["box_xyxy"])
+        main = ", the main person" if index == told["main"] else ""
+        lines.append(f"  person {index + 1} at {box}: {person['label']} {person['probability']:.3f}{main}")
+    return [*lines, f"answered by {models}"]

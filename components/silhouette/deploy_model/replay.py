@@ -1,0 +1,93 @@
+"""Real crops asked of the served version and of the candidate in turn: is it as fast, does it say the same?
+
+Reads and writes nothing but requests to Triton. The crops are the candidate's golden ones: real test pictures.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from silhouette.errors import ParityError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from silhouette.triton_client import Triton
+
+_ROUNDS = 12
+_WARM_UP = 2
+_NOISE_MS = 5.0  # a smaller difference of two medians is a busy machine's, whatever their ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """Two versions beside one another.
+
+    Attributes:
+        crops: How many were asked.
+        old_ms: Median of a request to the served version, milliseconds.
+        new_ms: Of one to the candidate.
+        disagreement: Share of the crops that they name differently.
+    """
+
+    crops: int
+    old_ms: float
+    new_ms: float
+    disagreement: float
+
+    @property
+    def slowdown(self) -> float:
+        """Return how many times as long the candidate takes."""
+        return self.new_ms / max(self.old_ms, 1e-9)
+
+
+def replay(triton: Triton, *, old: tuple[str, str], new: tuple[str, str], crops: npt.NDArray[np.uint8]) -> Replay:
+    """Ask both in turn, so that what else the machine does hits both.
+
+    Args:
+        triton: The server.
+        old: Model and version that are served.
+        new: Model and version of the candidate.
+        crops: uint8 [n, size, size, 3], at most a batch of either.
+    """
+    times: dict[tuple[str, str], list[float]] = {old: [], new: []}
+    said = {}
+    for _ in range(_WARM_UP + _ROUNDS):
+        for side in (old, new):
+            started = time.perf_counter()
+            said[side] = triton.infer(side[0], crops, version=side[1]).argmax(axis=1)
+            times[side].append((time.perf_counter() - started) * 1000)
+    old_ms, new_ms = (statistics.median(times[side][_WARM_UP:]) for side in (old, new))
+    return Replay(
+        crops=len(crops), old_ms=old_ms, new_ms=new_ms, disagreement=float((said[old] != said[new]).mean())
+    )  # fmt: skip
+
+
+def require(found: Replay, *, max_slowdown: float | None, max_disagreement: float | None) -> None:
+    """Hold a replay against its limits.
+
+    Args:
+        found: What was measured.
+        max_slowdown: None: any.
+        max_disagreement: None: any.
+
+    Raises:
+        ParityError: One is breached.
+    """
+    is_slower = found.new_ms - found.old_ms > _NOISE_MS
+    if max_slowdown is not None and is_slower and found.slowdown > max_slowdown:
+        raise ParityError(
+            f"a new version may take {max_slowdown:g} times as long as the served one (serving.max_slowdown), it takes"
+            f" {found.slowdown:.1f} times: {found.new_ms:.1f} ms against {found.old_ms:.1f} ms for {found.crops} crops;"
+            " take a smaller backbone, or allow it"
+        )
+    if max_disagreement is not None and found.disagreement > max_disagreement:
+        raise ParityError(
+            f"a new version may name another class for {max_disagreement:.0%} of the crops"
+            f" (serving.max_disagreement), it does for {found.disagreement:.0%} of {found.crops}; look at what changed"
+            " in the pictures and labels, or allow it"
+        )
