@@ -14,8 +14,8 @@ from silhouette.names import safe_key
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COMMANDS = [
-    "version", "download", "segment", "snapshot", "dataset", "train", "export", "evaluate", "deploy", "infer", "predict",
-    "run", "badlist", "db",
+    "version", "download", "segment", "snapshot", "dataset", "train", "export", "evaluate", "deploy", "infer",
+    "predict", "run", "badlist", "db",
 ]  # fmt: skip
 
 
