@@ -14,9 +14,9 @@ from silhouette.names import safe_key
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 COMMANDS = [
-    "version", "download", "segment", "snapshot", "dataset", "train", "export", "evaluate", "deploy", "infer", "run",
-    "badlist", "db", "config", "group", "reproduce", "tune", "wandb",
-    "rollback", "status", "history", "reconcile",
+    "version", "download", "segment", "snapshot", "dataset", "train", "export", "evaluate", "deploy", "infer",
+    "predict", "run", "badlist", "db", "config", "group", "reproduce", "tune", "wandb", "rollback", "status",
+    "history", "reconcile",
 ]  # fmt: skip
 
 

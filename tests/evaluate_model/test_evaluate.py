@@ -12,7 +12,7 @@ import pytest
 
 from silhouette.config import ExportConfig, GateConfig, load_config
 from silhouette.contracts import evaluation as evaluation_contract
-from silhouette.contracts import model_bundle
+from silhouette.contracts import model_bundle, scores
 from silhouette.errors import InputError
 from silhouette.evaluate_model.champion import Champion
 from silhouette.evaluate_model.evaluate import evaluate_model
@@ -167,6 +167,14 @@ def test_hostile_names_stay_text(hostile: Path, tmp_path: Path) -> None:
     assert "квадрат" in page
     assert "<img src=x" not in page
     assert "<i>group" not in page
+
+
+def test_the_spread_of_the_answers_travels_with_the_evaluation(learnt: Path, tmp_path: Path) -> None:
+    found = judge(learnt, tmp_path)
+    spread = scores.Scores.model_validate_json((tmp_path / scores.FILE_NAME).read_text())
+    assert spread.classes == found.classes
+    assert spread.predicted == [sum(column) for column in zip(*found.confusion, strict=True)]
+    assert sum(spread.confidence) == found.test_crops
 
 
 def test_crops_of_another_group_are_refused(learnt: Path, tmp_path: Path) -> None:

@@ -136,6 +136,19 @@ def test_second_run_repeats_no_download_no_segmentation_no_training(
     assert "0 new" in again.stdout  # the segmentation skips by its own records
 
 
+def test_printed_photo_line_answers_a_picture_of_the_group(
+    first: subprocess.CompletedProcess[str], source: Path
+) -> None:
+    (line,) = (line for line in first.stdout.splitlines() if "_picture/infer" in line)
+    picture = next(source.rglob("*.jpg"))
+    arguments = [f"@{picture}" if part == "@photo.jpg" else part for part in shlex.split(line)]
+    body = subprocess.run(arguments, capture_output=True, check=True, timeout=60).stdout
+    answer = json.loads(body[body.index(b'{"outcome"') :])
+    assert answer["group"] == GROUP
+    assert answer["outcome"] in ("classified", "nobody")
+    assert {person["label"] for person in answer["people"]} <= {path.name for path in source.iterdir()}
+
+
 def test_refused_gate_deploys_nothing_and_the_old_version_goes_on(
     first: subprocess.CompletedProcess[str], run: Run, state: Path
 ) -> None:

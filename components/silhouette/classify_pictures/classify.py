@@ -22,7 +22,7 @@ from silhouette import __version__
 from silhouette.classify_pictures import work as works
 from silhouette.classify_pictures.gallery import GALLERY_NAME, Quota, draw
 from silhouette.classify_pictures.ledger import CHUNK, Ledger, Line
-from silhouette.classify_pictures.merge import REPORT_NAME, ClassifyReport, merge
+from silhouette.classify_pictures.merge import REPORT_NAME, ClassifyReport, Run, merge
 from silhouette.classify_pictures.work import Work
 from silhouette.config import DatasetConfig
 from silhouette.contracts.dataset import RefusedPicture
@@ -139,18 +139,18 @@ def classify_pictures(
     told_as = told_as or model
     key = f"inference/{safe_key(work.title)}"
     identity = [work.digest, told_as, version, card.onnx_sha256, gallery_limit, everyone, CHUNK, __version__]
-    run = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
-    ledger = Ledger(store, key, run=run, pictures=len(work.items))
-    mine = range(shard.number, ledger.chunks, shard.count)
-    missing = ledger.missing(mine)
-    asking = _Asking(triton=triton, model=model, told_as=told_as, version=version, card=card)
-    new = _classify(work, missing, ledger, asking, Quota(card.classes, limit=gallery_limit))
-    left = ledger.missing(range(ledger.chunks))
-    report = merge(
-        ledger, mine if left else range(ledger.chunks), work=work, run=run, is_complete=not left, classes=card.classes,
-        everyone=everyone, model=model, told_as=told_as, version=version, key=key, gallery_limit=gallery_limit, out=out,
-        store=store, new=new, started=started,
+    run = Run(
+        work=work, digest=hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32], classes=card.classes,
+        everyone=everyone, model=model, told_as=told_as, version=version, key=key, gallery_limit=gallery_limit,
+        started=started,
     )  # fmt: skip
+    ledger = Ledger(store, key, run=run.digest, pictures=len(work.items))
+    mine = range(shard.number, ledger.chunks, shard.count)
+    asking = _Asking(triton=triton, model=model, told_as=told_as, version=version, card=card)
+    new = _classify(work, ledger.missing(mine), ledger, asking, Quota(card.classes, limit=gallery_limit))
+    left = ledger.missing(range(ledger.chunks))
+    done = mine if left else range(ledger.chunks)
+    report = merge(run, ledger, done, is_complete=not left, new=new, out=out, store=store)
     _log(report, shard)
     return report
 

@@ -71,42 +71,61 @@ class ClassifyReport:
     pictures_per_s: float
 
 
-def merge(
-    ledger: Ledger, numbers: Iterable[int], *, work: Work, run: str, is_complete: bool, classes: Sequence[str],
-    everyone: bool, model: str, told_as: str, version: str, key: str, gallery_limit: int, out: Path, store: Store,
-    new: int, started: float,
-) -> ClassifyReport:  # fmt: skip
-    """Write rows, page and report of parts.
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run over some work.
 
-    Args:
-        ledger: Has them.
-        numbers: Which ones, in order.
-        work: What the run was to do.
-        run: Its digest.
-        is_complete: Whether these are all parts; only then the store gets the results.
+    Attributes:
+        work: What there is to do.
+        digest: Over all that decides the answers.
         classes: Of the model.
         everyone: Whether a label is meant for every person.
-        model: Triton's name of it.
+        model: Triton's name of the model.
         told_as: What rows and page call it.
         version: Of it.
         key: Of the results in the store.
         gallery_limit: The most people that the page shows.
+        started: When this process began, `time.monotonic`.
+    """
+
+    work: Work
+    digest: str
+    classes: Sequence[str]
+    everyone: bool
+    model: str
+    told_as: str
+    version: str
+    key: str
+    gallery_limit: int
+    started: float
+
+
+def merge(
+    run: Run, ledger: Ledger, numbers: Iterable[int], *, is_complete: bool, new: int, out: Path, store: Store
+) -> ClassifyReport:
+    """Write rows, page and report of parts.
+
+    Args:
+        run: Whose parts they are.
+        ledger: Has them.
+        numbers: Which ones, in order.
+        is_complete: Whether these are all parts; only then the store gets the results.
+        new: Pictures that this process did.
         out: Gets the files.
         store: As the module says.
-        new: Pictures that this process did.
-        started: When it began, `time.monotonic`.
     """
-    gallery, tally = Gallery(classes, limit=gallery_limit), _Tally(classes, work.left_out, everyone=everyone)
+    gallery = Gallery(run.classes, limit=run.gallery_limit)
+    tally = _Tally(run.classes, run.work.left_out, everyone=run.everyone)
     half = out / ".partial"
     predictions.write(half, tally.rows(ledger, numbers, gallery))
-    drift = tally.drift(_scores(store, model, version), classes)
-    gallery.write(half / GALLERY_NAME, title=work.title, model=told_as, version=version, drift=drift)
-    duration_s = time.monotonic() - started
+    drift = tally.drift(_scores(store, run.model, run.version), run.classes)
+    gallery.write(half / GALLERY_NAME, title=run.work.title, model=run.told_as, version=run.version, drift=drift)
+    duration_s = time.monotonic() - run.started
     report = ClassifyReport(
         pictures=tally.pictures, people=tally.people, without_people=tally.without_people,
         refused=tuple(tally.refused), left_out=tally.left_out, labelled=tally.labelled, right=tally.right,
-        accuracy=tally.right / tally.labelled if tally.labelled else None, drift=drift, model=told_as, version=version,
-        key=key, run=run, is_complete=is_complete, new=new, duration_s=duration_s,
+        accuracy=tally.right / tally.labelled if tally.labelled else None, drift=drift, model=run.told_as,
+        version=run.version, key=run.key, run=run.digest, is_complete=is_complete, new=new, duration_s=duration_s,
         pictures_per_s=new / max(duration_s, 1e-9),
     )  # fmt: skip
     _finish(report, half, out, store)
