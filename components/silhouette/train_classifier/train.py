@@ -94,7 +94,7 @@ def _train(
     )
     for folder in ("checkpoints", "csv_logs", "train_batches"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    parameters = config.model_dump() | {"backbone": name}
+    parameters = config.model_dump() | {"backbone": name, "backgrounds_replaced": data.backgrounds}
     identity = {"crops_digest": head.digest, "parameters": parameters, "code_version": silhouette.__version__}
     prefix = f"models/{safe_key(head.group)}/{safe_key(experiment)}"
     keeper = checkpoints.Checkpoints(out, store=store, prefix=prefix, identity=identity)
