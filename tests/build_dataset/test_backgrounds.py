@@ -104,6 +104,20 @@ def test_training_and_tests_share_no_shoot_bytes_or_looks(store: Store) -> None:
     assert 0.1 < counts[BACKGROUND_TEST] / sum(counts.values()) < 0.3
 
 
+def test_what_a_picture_with_a_person_joins_is_not_torn_apart(store: Store) -> None:
+    rows = [place("filler")]
+    for number in range(12):
+        rows += [
+            place(f"{number} shoot", pixset_id=f"{number}"),
+            place(f"{number} crowd", pixset_id=f"{number}", near_group=f"{number}"),
+            place(f"{number} looks", near_group=f"{number}"),
+        ]
+    found = chosen(store, rows, person=[f"{number} crowd" for number in range(12)])
+    assert set(found.splits.values()) == {BACKGROUND_TRAIN, BACKGROUND_TEST}
+    assert not [name for name in found.splits if "crowd" in name]
+    assert all(found.splits[f"{number} shoot"] == found.splits[f"{number} looks"] for number in range(12))
+
+
 def test_the_draw_depends_on_the_seed_and_nothing_else(store: Store) -> None:
     rows = [place(f"{number}") for number in range(40)]
     assert chosen(store, rows).splits == chosen(store, rows[::-1]).splits

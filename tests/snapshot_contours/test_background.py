@@ -81,7 +81,7 @@ def test_pictures_with_people_and_those_that_nobody_knows_are_left_out_by_id(
     }  # fmt: skip
     assert report.pictures == 2
     assert report.left_out == {"badlisted": 1, "not_segmented": 1, "person": 1, "rejected": 1}
-    assert {row.picture_id for row in frozen.pictures} == {"bad", "crowd", "empty", "mistaken", "unseen", "wrong"}
+    assert {row.picture_id for row in frozen.pictures} == {"crowd", "empty", "mistaken", "unseen", "wrong"}
     assert freeze(folder, fresh_store, connection) == report
     decide(connection, "crowd", "nobody")
     assert freeze(folder, fresh_store, connection).digest != report.digest

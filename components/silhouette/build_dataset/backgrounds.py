@@ -86,17 +86,17 @@ def choose(
     left_out = dict(found.left_out)
     hidden = {name for ids in left_out.values() for name in ids}
     chosen: dict[str, str] = {}
-    free: list[PictureRow] = []
+    free: list[PictureRow] = []  # with those that are hidden: what they join must not be torn apart
     for kin in groups_of(found.pictures, seed):
         members = [row for row in kin if row.picture_id not in hidden]
         if judged.knows_any(kin):
             left_out[JUDGED] = left_out.get(JUDGED, []) + [row.picture_id for row in members]
         elif learnt.knows_any(kin):
             chosen |= {row.picture_id: BACKGROUND_TRAIN for row in members}
-        else:
-            free += members
+        elif members:
+            free += kin
     fractions = {BACKGROUND_TRAIN: 1 - config.test_fraction, BACKGROUND_TEST: config.test_fraction}
-    chosen |= deal(free, fractions, seed)
+    chosen |= {name: split for name, split in deal(free, fractions, seed).items() if name not in hidden}
     if not chosen:
         raise InputError(
             f"a background set must have pictures that are not in val or test, all {len(left_out.get(JUDGED, []))} of"

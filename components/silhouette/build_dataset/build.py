@@ -108,15 +108,17 @@ def build_dataset(
     start = time.monotonic()
     content = datasets.read(dataset)
     head, rows = _read_snapshot(snapshot_digest, store)
-    selection = select(content, head, rows, people=config.people, review_states=config.review_states,
-                       least=config.min_pictures_per_class)  # fmt: skip
+    selection = select(
+        content, head, rows, people=config.people, review_states=config.review_states,
+        least=config.min_pictures_per_class,
+    )  # fmt: skip
     splits = assign_splits(
         selection.pictures, val_fraction=config.val_fraction, test_fraction=config.test_fraction, seed=seed
     )
     counts = _count(content, selection, splits)
     places = backgrounds.choose(
         background_digest, content=content, splits=splits, store=store, config=config, seed=seed
-    )  # fmt: skip
+    )
     _clear(out)
     written = crops.write(
         out,

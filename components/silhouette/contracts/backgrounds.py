@@ -30,7 +30,8 @@ class BackgroundSet(BaseModel):
         name: Of the list of pixsets.
         model_digest: The segmenter that looked for people on them, with its settings.
         installations: Random ids of the store and the database, so that a wiped one gives another digest.
-        pictures: All of the set, sorted by `picture_id`: those that are left out say what the others are related to.
+        pictures: All of the set but those on the badlist, sorted by `picture_id`; those that are left out say what the
+            others are related to.
         left_out: By reason, sorted, the ids of those that must not be shown, e.g. because somebody is on them.
     """
 

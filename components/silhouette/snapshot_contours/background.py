@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from silhouette.contracts import backgrounds
 from silhouette.contracts import dataset as datasets
 from silhouette.contracts.backgrounds import BackgroundSet
+from silhouette.contracts.dataset import PictureRow
 from silhouette.database import badlist, installation_id
 from silhouette.database.people import FoundPerson, read_people
 from silhouette.errors import InputError
@@ -63,16 +64,17 @@ def snapshot_background(
     bad_contents = badlist.contents(connection)
     found = read_people(connection, model_digest=model_digest, sha256s={row.sha256 for row in rows})
     verdicts = {item.picture_sha256: _verdict(item) for item in found}
-    used = 0
+    named: list[PictureRow] = []  # what is on the badlist is named by its id alone
     left_out: dict[str, list[str]] = defaultdict(list)
     for row in rows:
-        is_bad = row.picture_id in bad or row.sha256 in bad_contents
-        reason = BADLISTED if is_bad else verdicts.get(row.sha256, NOT_SEGMENTED)
-        if reason:
+        if row.picture_id in bad or row.sha256 in bad_contents:
+            left_out[BADLISTED].append(row.picture_id)
+            continue
+        named.append(row)
+        if reason := verdicts.get(row.sha256, NOT_SEGMENTED):
             left_out[reason].append(row.picture_id)
-        else:
-            used += 1
     counts = {reason: len(ids) for reason, ids in sorted(left_out.items())}
+    used = len(rows) - sum(counts.values())
     said = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "none"
     if not used:
         raise InputError(
@@ -83,7 +85,7 @@ def snapshot_background(
         name=name,
         model_digest=model_digest,
         installations=(store.installation_id(), installation_id(connection)),
-        pictures=rows,
+        pictures=tuple(named),
         left_out=dict(sorted(left_out.items())),
     )
     digest = backgrounds.write(store, frozen)

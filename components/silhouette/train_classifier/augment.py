@@ -7,7 +7,6 @@ arithmetic, so that it stays where the person is to the last pixel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +20,7 @@ from silhouette.errors import InputError
 if TYPE_CHECKING:
     from silhouette.config import TrainingConfig
 
-_BLUR_SIDE = 12  # a background scaled down to this many pixels and up again has no shapes left
+_BLUR_SIDE = 12  # a background scaled down to this many pixels and up again keeps its colours and no shapes
 _PLACE_SHARES = (0.5, 1.0)  # of a place's area that is shown
 SET, BLUR, FILL = "set", "blur", "fill"
 
@@ -85,10 +84,8 @@ class TrainView:
         places: For the kind ``set``.
     """
 
-    def __init__(
-        self, size: int, config: TrainingConfig, *, shares: dict[str, float], places: Places | Sequence[torch.Tensor]
-    ) -> None:
-        self._size, self._shares, self._places, self._feather = size, shares, places, config.background_feather
+    def __init__(self, size: int, config: TrainingConfig, *, shares: dict[str, float], places: Places) -> None:
+        self._shares, self._places, self._feather = shares, places, config.background_feather
         self.needs_mask = bool(shares)
         self._geometry = v2.Compose(
             [v2.RandomHorizontalFlip(), v2.RandomResizedCrop(size, (config.min_zoom, 1.0), (0.85, 1.18))]
@@ -130,9 +127,7 @@ class TrainView:
             shown: torch.Tensor = self._place(self._places[int(torch.randint(len(self._places), ()))])
             return shown
         if kind == BLUR:
-            # in other colours: left as they are, they tell as well as shapes where the picture was taken
-            mixed = crop[torch.randperm(3)] ^ (torch.randint(0, 2, (3, 1, 1), dtype=torch.uint8) * 255)
-            return F.resize(F.resize(mixed, [_BLUR_SIDE, _BLUR_SIDE]), list(crop.shape[-2:]))
+            return F.resize(F.resize(crop, [_BLUR_SIDE, _BLUR_SIDE]), list(crop.shape[-2:]))
         return torch.randint(0, 256, (3, 1, 1), dtype=torch.uint8).expand_as(crop)
 
 
