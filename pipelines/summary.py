@@ -28,8 +28,9 @@ def summary_rows(records: Sequence[StepRecord]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     if "download-pictures" in steps:
         rows += _pictures(_path(steps, "download-pictures", "dataset"))
-    if "segment-people" in steps:
-        seen = steps["segment-people"].outputs
+    segmented = [record for record in records if record.succeeded and record.title == "Segment people"]
+    if segmented:
+        seen = segmented[0].outputs
         rows.append(("segmented", f"{seen['new_pictures']:.0f} new, {seen['already_done']:.0f} known"))
     if "snapshot-contours" in steps:
         frozen = steps["snapshot-contours"].outputs
@@ -67,6 +68,10 @@ def _crops(folder: Path) -> list[tuple[str, str]]:
     rows = [("splits", ", ".join(f"{size} {split}" for split, size in sizes.items()))]
     if skipped := {reason: len(ids) for reason, ids in head.skipped.items() if ids}:
         rows.append(("skipped", ", ".join(f"{count} {reason}" for reason, count in skipped.items())))
+    if head.background_digest:
+        rows.append(("places", ", ".join(f"{count} {split}" for split, count in head.background_counts.items())))
+    if left_out := {reason: len(ids) for reason, ids in head.background_left_out.items() if ids}:
+        rows.append(("left out", ", ".join(f"{count} {reason}" for reason, count in left_out.items())))
     return rows
 
 

@@ -77,21 +77,26 @@ def training(
     pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
     with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
 
-    background(
-        pixsets=background_pixsets, version=found.outputs["background"], wanted=found.outputs["with_background"]
-    ).set_display_name("Background set")
+    places = background(
+        pixsets=background_pixsets, version=found.outputs["background"], wanted=found.outputs["with_background"],
+        model_path=model_path, segmentation=found.outputs["segmentation"], gpus=gpus,
+        gpu_node_selector=gpu_node_selector, gpu_tolerations=gpu_tolerations,
+    ).set_display_name("Background set")  # fmt: skip
 
     people = segment_people(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
     )
     with_database(on_gpu(people, title="Segment people", cached=False, **pool))
 
-    snapshot = snapshot_contours(dataset=pictures.outputs["dataset"], model_digest=people.outputs["model_digest"])
+    snapshot = snapshot_contours(
+        dataset=pictures.outputs["dataset"], model_digest=people.outputs["model_digest"],
+        background=found.outputs["background"],
+    ).after(places)  # fmt: skip
     with_database(on_cpu(snapshot, title="Freeze contours", cached=False))
 
     crops = build_dataset(
         dataset=pictures.outputs["dataset"], snapshot_digest=snapshot.outputs["digest"],
-        settings=found.outputs["dataset"], seed=seed,
+        background_digest=snapshot.outputs["background_digest"], settings=found.outputs["dataset"], seed=seed,
     )  # fmt: skip
     on_cpu(crops, title="Build dataset", cpu="2", memory="4Gi", minutes=360)
 

@@ -47,6 +47,16 @@ def draw(kind: int, random: np.random.Generator, *, size: int) -> tuple[bytes, b
     return jpeg.getvalue(), png.getvalue()
 
 
+def _place(number: int, *, size: int) -> bytes:
+    """Draw stripes, of other colours and widths for every number."""
+    random = np.random.default_rng([7, number])
+    stripes = np.arange(size) // int(random.integers(2, 9)) % 2
+    pixels = random.integers(0, 256, (2, 3), dtype=np.uint8)[stripes]
+    jpeg = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (size, size, 3)))).save(jpeg, "JPEG", quality=90)
+    return jpeg.getvalue()
+
+
 def write_shapes(
     folder: Path,
     *,
@@ -56,8 +66,13 @@ def write_shapes(
     classes: list[str] | None = None,
     picture_name: str = "{}",
     group: str = "shapes",
+    places: dict[str, int] | None = None,
+    background: str = "keep",
 ) -> crops.CropsHead:
-    """Write a folder of crops; `shuffled` gives every crop a random label instead of its own."""
+    """Write a folder of crops; `shuffled` gives every crop a random label instead of its own.
+
+    `places` are views without people, by split.
+    """
     per_class = per_class or {"train": 20, "val": 6, "test": 8}
     names, random, rows = classes or CLASSES, np.random.default_rng(5), []
     for split, count in per_class.items():
@@ -72,12 +87,21 @@ def write_shapes(
                     score=0.9, label=label, split=split, jpeg=jpeg, mask_png=mask_png,
                 )
             )  # fmt: skip
+    for split, count in (places or {}).items():
+        for number in range(count):
+            rows.append(
+                crops.CropRow(
+                    picture_id=f"{split}-{number}", pixset_id="", sha256=f"{len(rows):064x}", person_index=-1,
+                    box_xyxy=(0.0, 0.0, float(size), float(size)), score=0.0, label="", split=split,
+                    jpeg=_place(number, size=size), mask_png=b"",
+                )
+            )  # fmt: skip
     counts = {
         split: {name: sum(row.split == split and row.label == name for row in rows) for name in names}
         for split in per_class
     }
     head = crops.CropsHead(
-        group=group, classes=names, crop_size=size, crop_margin=0.1, background="keep", seed=5, dataset_digest="d" * 64,
-        snapshot_digest="s" * 64, counts=counts, skipped={},
+        group=group, classes=names, crop_size=size, crop_margin=0.1, background=background, seed=5,
+        dataset_digest="d" * 64, snapshot_digest="s" * 64, counts=counts, skipped={},
     )  # fmt: skip
     return crops.write(folder, head, rows)

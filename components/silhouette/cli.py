@@ -53,6 +53,9 @@ Source = Annotated[
         help="Where the pictures are: a folder with one sub-folder per class or s3://bucket/prefix; empty: the service."
     ),
 ]
+Pixsets = Annotated[
+    str, typer.Option(help="Instead of a group: a background set, by the name or the file of its list of pixsets.")
+]
 Work = Annotated[
     Path | None, typer.Option(help="Folder through which the steps hand over. [default: .silhouette/work/<group>]")
 ]
@@ -60,6 +63,22 @@ Work = Annotated[
 
 def _folder(work: Path | None, group: str) -> Path:
     return work or state_dir() / "work" / safe_key(group)
+
+
+def _set_folder(work: Path | None, pixsets: str) -> Path:
+    """Return where the steps hand a background set over: by its name, or by its file, whose ending is no part of it."""
+    sets, path = (work or state_dir() / "work") / "pixsets", Path(pixsets)
+    named = sets / safe_key(path.name)
+    return named if named.is_dir() else sets / safe_key(path.stem)
+
+
+def _one_folder(work: Path | None, group: str, pixsets: str) -> Path:
+    if bool(group) == bool(pixsets):
+        raise InputError(
+            f"this step works on a group or on a background set, got {'both' if group else 'neither'};"
+            " say --group NAME or --pixsets NAME"
+        )
+    return _folder(work, group) if group else _set_folder(work, pixsets)
 
 
 def _need(path: Path, command: str) -> Path:
@@ -74,8 +93,8 @@ def _config() -> Config:
     return load_config()
 
 
-def _snapshot_digest(folder: Path) -> str:
-    return str(json.loads(_need(folder / "snapshot.json", "snapshot").read_text(encoding="utf-8"))["digest"])
+def _snapshot_digest(folder: Path, command: str = "snapshot") -> str:
+    return str(json.loads(_need(folder / "snapshot.json", command).read_text(encoding="utf-8"))["digest"])
 
 
 @app.callback()
@@ -134,14 +153,15 @@ def download(
                 tell(f"quality report: {out / QUALITY_NAME}")
             if pixsets:
                 path = resolve_file(pixsets, what="the list of pixsets", folder=Path(scratch), store=store)
-                out = (work or state_dir() / "work") / "pixsets" / safe_key(path.stem)
+                out = _set_folder(work, pixsets) / "dataset"
                 show(download_pixsets(pixsets=path, out=out, **common))
                 tell(f"quality report: {out / QUALITY_NAME}")
 
 
 @app.command()
 def segment(
-    group: Group,
+    group: Group = "",
+    pixsets: Pixsets = "",
     model_path: Annotated[
         str, typer.Option(help="YOLO segmentation model: FILE or s3://bucket/key. [default: as configured]")
     ] = "",
@@ -168,7 +188,7 @@ def segment(
         from silhouette.segment_people.segment import segment_people
         from silhouette.store import open_store
 
-        config, folder = _config().segmentation, _folder(work, group)
+        config, folder = _config().segmentation, _one_folder(work, group, pixsets)
         orders = Orders(
             process_all=process_all,
             mark_approved=mark_approved,
@@ -189,20 +209,23 @@ def segment(
 
 
 @app.command()
-def snapshot(group: Group, work: Work = None) -> None:
+def snapshot(group: Group = "", pixsets: Pixsets = "", work: Work = None) -> None:
     """Freeze the reviewed contours.
 
-    Contours, review states and badlist go to the store under their digest.
+    Contours, review states and badlist go to the store under their digest; of a background set, which pictures nobody
+    is on.
     """
     with command():
         from silhouette.database import connect
+        from silhouette.snapshot_contours.background import snapshot_background
         from silhouette.snapshot_contours.snapshot import snapshot_contours
         from silhouette.store import open_store
 
-        folder = _folder(work, group)
+        folder = _one_folder(work, group, pixsets)
         used = json.loads(_need(folder / "segmentation.json", "segment").read_text(encoding="utf-8"))
+        freeze = snapshot_contours if group else snapshot_background
         with connect() as connection:
-            report = snapshot_contours(
+            report = freeze(
                 dataset=_need(folder / "dataset", "download"),
                 model_digest=used["model_digest"],
                 store=open_store(),
@@ -213,7 +236,13 @@ def snapshot(group: Group, work: Work = None) -> None:
 
 
 @app.command()
-def dataset(group: Group, work: Work = None) -> None:
+def dataset(
+    group: Group,
+    background: Annotated[
+        str, typer.Option(help="A background set that was frozen, by the name or the file of its list of pixsets.")
+    ] = "",
+    work: Work = None,
+) -> None:
     """Cut person crops and make the splits.
 
     A picture, its duplicates and its shoot never straddle two splits.
@@ -223,9 +252,11 @@ def dataset(group: Group, work: Work = None) -> None:
         from silhouette.store import open_store
 
         config, folder = _config(), _folder(work, group)
+        places = _snapshot_digest(_set_folder(work, background), "snapshot --pixsets") if background else ""
         report = build_dataset(
             dataset=_need(folder / "dataset", "download"),
             snapshot_digest=_snapshot_digest(folder),
+            background_digest=places,
             out=folder / "crops",
             store=open_store(),
             config=config.dataset,

@@ -81,6 +81,8 @@ class DatasetConfig(_Section):
     val_fraction: float = Field(gt=0, lt=1)
     test_fraction: float = Field(gt=0, lt=1)
     min_pictures_per_class: int = Field(ge=1)
+    review_states: tuple[Literal["unchecked", "approved"], ...] = Field(default=("unchecked", "approved"), min_length=1)
+    background_crops: int = Field(default=2000, ge=2)
 
     @field_validator("test_fraction")
     @classmethod
@@ -111,6 +113,10 @@ class TrainingConfig(_Section):
     min_zoom: float = Field(gt=0, le=1)
     random_erasing: float = Field(ge=0, le=1)
     background_swap: float = Field(ge=0, le=1)
+    background_set: float = Field(ge=0)
+    background_blur: float = Field(ge=0)
+    background_fill: float = Field(ge=0)
+    background_feather: float = Field(ge=0, le=16)
     ema_decay: float = Field(ge=0, lt=1)
     patience: int = Field(ge=0)
     checkpoint_minutes: float = Field(gt=0)

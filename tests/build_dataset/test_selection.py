@@ -40,9 +40,11 @@ def run(
     which: Literal["main", "all"] = "main",
     least: int = 0,
     head: SnapshotHead | None = None,
+    states: tuple[str, ...] = ("unchecked", "approved"),
 ) -> Selection:
     content = Dataset(group="g", classes=("dress", "shorts"), rows=tuple(rows))
-    return select(content, head or SnapshotHead(model_digest="m"), people, people=which, least=least)
+    head = head or SnapshotHead(model_digest="m")
+    return select(content, head, people, people=which, review_states=states, least=least)
 
 
 def test_the_largest_person_is_the_main_one_and_holes_do_not_count() -> None:
@@ -92,3 +94,14 @@ def test_a_class_with_too_few_usable_pictures_is_refused_with_the_reasons() -> N
         run(rows, people, least=5)
     with pytest.raises(InputError, match=r"\{'dress': 4, 'shorts': 3\} \(skipped: 3 not_segmented\)"):
         run(rows, people[1:-1], least=5)
+
+
+def test_only_contours_in_the_wanted_review_states_are_used_and_the_others_listed_by_theirs() -> None:
+    rows = [pictures.row(name, name.encode()) for name in ("seen", "unseen")]
+    people = [replace(person(rows[0], 0, 9), status="approved"), person(rows[1], 0, 9)]
+    assert [row.picture_id for row in run(rows, people).pictures] == ["seen", "unseen"]
+    approved = run(rows, people, states=("approved",))
+    assert [row.picture_id for row in approved.pictures] == ["seen"]
+    assert approved.skipped == {"unchecked": ["unseen"]}
+    with pytest.raises(InputError, match=r"\(skipped: 1 unchecked\).*dataset\.review_states"):
+        run(rows, people, states=("approved",), least=1)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from silhouette.errors import InputError
-from silhouette.train_classifier.crop_data import CropData, CropDataset, EpochSampler, TrainView
+from silhouette.train_classifier.augment import TrainView
+from silhouette.train_classifier.crop_data import CropData, CropDataset, EpochSampler
 from tests.shapes import CLASSES, recipe, write_shapes
 
 
@@ -37,39 +38,12 @@ def test_balanced_classes_are_drawn_equally_often_and_evenly_inside() -> None:
 
 def test_a_draw_always_shows_the_same_view_and_another_draw_another(tmp_path: Path) -> None:
     write_shapes(tmp_path)
-    view = TrainView(64, recipe(background_swap=0.5))
+    view = TrainView(64, recipe(), shares={"blur": 0.25, "fill": 0.25}, places=[])
     part, again = (CropDataset(tmp_path, "train", classes=CLASSES, view=view, seed=3) for _ in range(2))
     before = torch.random.get_rng_state()
     assert torch.equal(part[(11, 4)]["crop"], again[(11, 4)]["crop"])
     assert not torch.equal(part[(11, 4)]["crop"], part[(12, 4)]["crop"])
     assert torch.equal(torch.random.get_rng_state(), before)
-
-
-def test_a_swapped_background_leaves_the_person_as_it_was() -> None:
-    still = recipe(background_swap=1.0, min_zoom=1.0, random_erasing=0.0)
-    view = TrainView(64, still)
-    view._geometry = view._colour = lambda *parts: parts if len(parts) > 1 else parts[0]  # type: ignore[assignment]
-    crop = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
-    mask = torch.zeros(64, 64, dtype=torch.uint8)
-    mask[10:50, 20:40] = 255
-    torch.manual_seed(0)
-    seen = view(crop, mask)
-    assert torch.equal(seen[:, 10:50, 20:40], crop[:, 10:50, 20:40])
-    assert (seen[:, :10] != crop[:, :10]).float().mean() > 0.9
-
-
-def test_the_mask_travels_with_the_crop() -> None:
-    view = TrainView(64, recipe(background_swap=0.0, random_erasing=0.0))
-    crop = torch.zeros(3, 64, 64, dtype=torch.uint8)
-    crop[:, :, :20] = 200
-    mask = torch.zeros(64, 64, dtype=torch.uint8)
-    mask[:, :20] = 255
-    for seed in range(8):
-        torch.manual_seed(seed)
-        from torchvision import tv_tensors
-
-        moved, moved_mask = view._geometry(tv_tensors.Image(crop), tv_tensors.Mask(mask))
-        assert ((moved[0] > 100) == (moved_mask > 100)).float().mean() > 0.95
 
 
 def test_val_crops_are_shown_as_they_are_and_in_order(tmp_path: Path) -> None:

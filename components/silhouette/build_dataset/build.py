@@ -6,16 +6,18 @@ Reads the dataset folder, `snapshots/<digest>.arrow` and the pictures in the sto
 
 from __future__ import annotations
 
-import io
+import itertools
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from silhouette.build_dataset import backgrounds
+from silhouette.build_dataset.encoding import jpeg_of, opened, png_of
 from silhouette.build_dataset.selection import Selection, select
 from silhouette.build_dataset.splits import assign_splits
 from silhouette.config import DatasetConfig
@@ -25,17 +27,16 @@ from silhouette.contracts import dataset as datasets
 from silhouette.contracts.crops import CropRow, CropsHead
 from silhouette.contracts.dataset import SPLITS, Dataset, PictureRow
 from silhouette.contracts.snapshot import SnapshotHead, SnapshotRow
-from silhouette.errors import InputError, PictureError
+from silhouette.errors import InputError
 from silhouette.imaging import cut_person
 from silhouette.progress import track
 from silhouette.store import Store, in_parallel
-from silhouette.working_copy import WorkingPicture, least_scale_for, read_picture
+from silhouette.working_copy import WorkingPicture, least_scale_for
 
 if TYPE_CHECKING:
     from silhouette.imaging import Pixels
 
 _LOG = logging.getLogger(__name__)
-JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,8 @@ class BuildReport:
         crops: How many in all; one a person.
         pictures: From how many pictures.
         skipped: Pictures that gave no crop, by reason.
+        background_counts: Crops of places per split; empty without a background set.
+        background_left_out: Pictures of the background set that must not be shown, by reason.
         size_bytes: Of the folder.
         duration_s: Of the whole work.
     """
@@ -57,6 +60,8 @@ class BuildReport:
     crops: int
     pictures: int
     skipped: dict[str, int]
+    background_counts: dict[str, int]
+    background_left_out: dict[str, int]
     size_bytes: int
     duration_s: float
 
@@ -69,35 +74,51 @@ class BuildReport:
             "pictures": self.pictures,
             "skipped_pictures": sum(self.skipped.values()),
             **per_split,
+            **{f"{name}_crops": count for name, count in self.background_counts.items()},
+            "background_left_out": sum(self.background_left_out.values()),
         }
 
 
 def build_dataset(
-    *, dataset: Path, snapshot_digest: str, out: Path, store: Store, config: DatasetConfig, seed: int
+    *,
+    dataset: Path,
+    snapshot_digest: str,
+    background_digest: str = "",
+    out: Path,
+    store: Store,
+    config: DatasetConfig,
+    seed: int,
 ) -> BuildReport:
     """Build the crops.
 
     Args:
         dataset: A dataset folder.
         snapshot_digest: Of a snapshot in the store.
+        background_digest: Of a frozen background set in the store; empty: none.
         out: The folder to write.
         store: Where snapshot and pictures are.
-        config: Size and margin of the crops, which people, fractions of the splits.
-        seed: Of the splits.
+        config: Size and margin of the crops, which people and review states, fractions of the splits.
+        seed: Of the splits, and of the views of backgrounds.
 
     Raises:
-        InputError: The snapshot is not there or damaged, a class has too few pictures or cannot be in every split,
-            or a picture's bytes changed.
+        InputError: The snapshot or the background set is not there or damaged, a class has too few pictures or cannot
+            be in every split, nothing of the background set may be used, or a picture's bytes changed.
         ServiceError: The store went away.
     """
     start = time.monotonic()
     content = datasets.read(dataset)
     head, rows = _read_snapshot(snapshot_digest, store)
-    selection = select(content, head, rows, people=config.people, least=config.min_pictures_per_class)
+    selection = select(
+        content, head, rows, people=config.people, review_states=config.review_states,
+        least=config.min_pictures_per_class,
+    )  # fmt: skip
     splits = assign_splits(
         selection.pictures, val_fraction=config.val_fraction, test_fraction=config.test_fraction, seed=seed
     )
     counts = _count(content, selection, splits)
+    places = backgrounds.choose(
+        background_digest, content=content, splits=splits, store=store, config=config, seed=seed
+    )
     _clear(out)
     written = crops.write(
         out,
@@ -112,8 +133,14 @@ def build_dataset(
             snapshot_digest=snapshot_digest,
             counts=counts,
             skipped=selection.skipped,
+            background_digest=background_digest,
+            background_counts=places.counts(),
+            background_left_out=places.left_out,
         ),
-        _cut_all(selection, splits, store=store, config=config),
+        itertools.chain(
+            _cut_all(selection, splits, store=store, config=config),
+            backgrounds.cut_backgrounds(places, store=store, size=config.crop_size, seed=seed),
+        ),
     )
     report = BuildReport(
         digest=written.digest,
@@ -121,13 +148,26 @@ def build_dataset(
         crops=sum(sum(of_split.values()) for of_split in counts.values()),
         pictures=len(selection.pictures),
         skipped={reason: len(ids) for reason, ids in selection.skipped.items()},
+        background_counts=places.counts(),
+        background_left_out={reason: len(ids) for reason, ids in places.left_out.items()},
         size_bytes=sum(path.stat().st_size for path in out.iterdir()),
         duration_s=time.monotonic() - start,
     )
-    sizes = ", ".join(f"{sum(of_split.values())} {split}" for split, of_split in counts.items())
-    skipped = ", ".join(f"{count} {reason}" for reason, count in report.skipped.items()) or "none"
-    _LOG.info("%d crops of %d pictures: %s; skipped: %s", report.crops, report.pictures, sizes, skipped)
+    sizes = {split: sum(of_split.values()) for split, of_split in counts.items()}
+    _LOG.info(
+        "%d crops of %d pictures: %s; skipped: %s",
+        report.crops, report.pictures, _listed(sizes), _listed(report.skipped),
+    )  # fmt: skip
+    if background_digest:
+        _LOG.info(
+            "%d views of %d backgrounds: %s; left out: %s", sum(report.background_counts.values()),
+            len(places.pictures), _listed(report.background_counts), _listed(report.background_left_out),
+        )  # fmt: skip
     return report
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
 
 
 def _read_snapshot(digest: str, store: Store) -> tuple[SnapshotHead, list[SnapshotRow]]:
@@ -172,13 +212,7 @@ def _cut_picture(
     picture: PictureRow, people: tuple[SnapshotRow, ...], *, split: str, store: Store, config: DatasetConfig
 ) -> list[CropRow]:
     wanted = least_scale_for((person.box_xyxy for person in people), size=config.crop_size, margin=config.crop_margin)
-    try:
-        opened = read_picture(store, picture, least_scale=wanted)
-    except PictureError as error:
-        raise InputError(
-            f"a segmented picture must open, {picture.picture_id} does no more: {error};"
-            f" remove {picture.object_key} from the store and run download_pictures again"
-        ) from error
+    shown = opened(store, picture, least_scale=wanted)
     return [
         CropRow(
             picture_id=picture.picture_id,
@@ -189,11 +223,11 @@ def _cut_picture(
             score=person.score,
             label=picture.label,
             split=split,
-            jpeg=_jpeg(crop),
-            mask_png=_png(mask),
+            jpeg=jpeg_of(crop),
+            mask_png=png_of(mask),
         )
         for person in people
-        for crop, mask in [_cut_person(opened, person, config)]
+        for crop, mask in [_cut_person(shown, person, config)]
     ]
 
 
@@ -208,18 +242,3 @@ def _cut_person(picture: WorkingPicture, person: SnapshotRow, config: DatasetCon
         margin=config.crop_margin,
         background=config.background,
     )
-
-
-def _png(mask: Pixels) -> bytes:
-    import cv2
-
-    return bytes(cv2.imencode(".png", mask)[1])
-
-
-def _jpeg(pixels: Pixels) -> bytes:
-    """Encode with full colour resolution: a crop is small, and its colours are what a model looks at."""
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return stream.getvalue()

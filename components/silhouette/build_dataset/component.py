@@ -6,7 +6,14 @@ from silhouette.containers import cpu_step
 
 
 @cpu_step
-def build_dataset(dataset: Input[Dataset], snapshot_digest: str, settings: str, seed: int, crops: Output[Dataset]):
+def build_dataset(
+    dataset: Input[Dataset],
+    snapshot_digest: str,
+    background_digest: str,
+    settings: str,
+    seed: int,
+    crops: Output[Dataset],
+):
     """Cut person-centred crops with masks into few big shards, in splits that share no picture and no shoot."""
     from silhouette.step import step
 
@@ -20,6 +27,7 @@ def build_dataset(dataset: Input[Dataset], snapshot_digest: str, settings: str, 
         report = build_dataset(
             dataset=Path(dataset.path),
             snapshot_digest=snapshot_digest,
+            background_digest=background_digest,
             out=Path(crops.path),
             store=open_store(),
             config=DatasetConfig.model_validate_json(settings),

@@ -5,7 +5,7 @@ Reads rows of the dataset and of the snapshot; writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +16,7 @@ from silhouette.errors import InputError
 
 BADLISTED, REJECTED, NO_PERSON = "badlisted", "rejected", "no_person"
 NOT_SEGMENTED, IN_OTHER_SPLIT = "not_segmented", "duplicate_in_other_split"
+# a picture whose review state is not among `dataset.review_states` is skipped with that state as the reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,13 @@ class Selection:
 
 
 def select(
-    dataset: Dataset, head: SnapshotHead, rows: Sequence[SnapshotRow], *, people: Literal["main", "all"], least: int
+    dataset: Dataset,
+    head: SnapshotHead,
+    rows: Sequence[SnapshotRow],
+    *,
+    people: Literal["main", "all"],
+    review_states: Collection[str],
+    least: int,
 ) -> Selection:
     """Choose pictures and people.
 
@@ -37,6 +44,7 @@ def select(
         head: Of the snapshot.
         rows: Of the snapshot.
         people: ``main``: the largest person of a picture; ``all``: every person.
+        review_states: Of the contours that may be used; rejected ones are never among them.
         least: How many different usable pictures each class must have.
 
     Raises:
@@ -60,6 +68,8 @@ def select(
             reason = NOT_SEGMENTED
         elif persons[0].person_index == NOBODY:
             reason = NO_PERSON
+        elif persons[0].status not in review_states:
+            reason = persons[0].status
         elif _judged_elsewhere(picture, test, val):
             reason = IN_OTHER_SPLIT
         else:
@@ -104,5 +114,5 @@ def _require_enough(dataset: Dataset, used: list[PictureRow], skipped: dict[str,
         raise InputError(
             f"every class of group {dataset.group!r} must have at least {least} different usable pictures, got {short}"
             f" (skipped: {reasons}); add pictures, take the class out of the group,"
-            " or lower dataset.min_pictures_per_class"
+            " or lower dataset.min_pictures_per_class (dataset.review_states says which contours are used)"
         )

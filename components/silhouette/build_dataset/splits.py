@@ -52,14 +52,14 @@ def assign_splits(
     wanted = {"val": val_fraction, "test": test_fraction}
     brought = {row.split for row in pictures} - {""}
     if not brought:
-        splits = _deal(pictures, {"train": 1 - val_fraction - test_fraction, **wanted}, seed)
+        splits = deal(pictures, {"train": 1 - val_fraction - test_fraction, **wanted}, seed)
     else:
         _require_whole(pictures, brought)
         splits = {row.picture_id: row.split for row in pictures}
         missing = {name: fraction for name, fraction in wanted.items() if name not in brought}
         if missing:
             train = [row for row in pictures if row.split == "train"]
-            splits |= _deal(train, {"train": 1 - sum(missing.values()), **missing}, seed)
+            splits |= deal(train, {"train": 1 - sum(missing.values()), **missing}, seed)
     _require_every_class(pictures, splits)
     return splits
 
@@ -112,7 +112,19 @@ def _groups(pictures: Sequence[PictureRow], seed: int) -> list[_Group]:
     return sorted(groups, key=lambda group: group.rank)
 
 
-def _deal(pictures: Sequence[PictureRow], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
+def groups_of(pictures: Sequence[PictureRow], seed: int) -> list[tuple[PictureRow, ...]]:
+    """Return the groups of pictures that must stay together, in the order in which they are dealt out."""
+    return [group.rows for group in _groups(pictures, seed)]
+
+
+def deal(pictures: Sequence[PictureRow], fractions: Mapping[str, float], seed: int) -> dict[str, str]:
+    """Deal whole groups of pictures out; return the split of every picture id.
+
+    Args:
+        pictures: To deal out, with or without labels.
+        fractions: Wanted of each class, by split; they add up to 1.
+        seed: Of the order of groups of equal size.
+    """
     groups = _groups(pictures, seed)
     totals = Counter(row.label for row in pictures)
     have: dict[str, Counter[str]] = {name: Counter() for name in fractions}

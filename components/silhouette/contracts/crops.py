@@ -2,6 +2,10 @@
 
 A folder: `crops-<split>-<number>.arrow` (Arrow IPC, uncompressed around the JPEGs, so that any row is read at
 random without reading the file) and `crops.json` (`CropsHead`).
+
+Beside train, val and test there are two splits without people, where a background set was named: views of places, to be
+put behind people in training (`BACKGROUND_TRAIN`) and in evaluation (`BACKGROUND_TEST`). No picture of either is, looks
+like or was taken with one of val or test, and none of the two with one of the other.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from silhouette.store import Store
 
 JSON_NAME = "crops.json"
+BACKGROUND_TRAIN, BACKGROUND_TEST = "background_train", "background_test"
+BACKGROUND_SPLITS = (BACKGROUND_TRAIN, BACKGROUND_TEST)
 ROWS_PER_SHARD = 4096  # about 100 MB of crops of 224 pixels
 
 
@@ -45,25 +51,31 @@ class CropsHead(BaseModel):
     """Crops per split and class."""
     skipped: dict[str, list[str]]
     """Picture ids that gave no crop, by reason."""
+    background_digest: str = ""
+    """Of the frozen background set (`silhouette.contracts.backgrounds`); empty without one."""
+    background_counts: dict[str, int] = {}
+    """Crops of places per split; empty without a set."""
+    background_left_out: dict[str, list[str]] = {}
+    """Ids of the set's pictures that must not be shown, by reason: ``person``, ``shared_with_val_or_test``, ..."""
     digest: str = ""
     """SHA-256 over all rows in order; `write` fills it in."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CropRow:
-    """One person, cut out and scaled to a square.
+    """One person, cut out and scaled to a square; or a view of a place, on which nobody is.
 
     Attributes:
         picture_id: The id at the source, raw.
         pixset_id: The shoot, or empty.
         sha256: Of the picture's bytes.
-        person_index: The person's number on the picture, from 0.
+        person_index: The person's number on the picture, from 0; -1: a place.
         box_xyxy: In pixels of the upright picture.
         score: The segmenter's, 0 to 1.
-        label: One of the group's classes.
-        split: ``train``, ``val`` or ``test``.
+        label: One of the group's classes; empty: a place.
+        split: ``train``, ``val`` or ``test``; of places ``background_train`` or ``background_test``.
         jpeg: The crop, RGB JPEG, `crop_size` x `crop_size`.
-        mask_png: The person's mask on the crop, 8-bit PNG, 0 or 255, of the same size.
+        mask_png: The person's mask on the crop, 8-bit PNG, 0 or 255, of the same size; empty: a place.
     """
 
     picture_id: str
@@ -172,7 +184,7 @@ class CropTable:
 
     Args:
         folder: What `write` wrote.
-        split: ``train``, ``val`` or ``test``; a split without crops is an empty table.
+        split: One of those of `CropRow`; a split without crops is an empty table.
     """
 
     def __init__(self, folder: Path, split: str) -> None:

@@ -34,6 +34,8 @@ class TrainingRecord(BaseModel):
     code_version: str
     best_epoch: int
     best_val_macro_f1: float
+    backgrounds: dict[str, float] = {}
+    """Share of the training crops that got another background, by its kind; empty: none did."""
 
 
 def experiment_name(*, crops_digest: str, settings: str, code_version: str) -> str:

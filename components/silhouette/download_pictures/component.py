@@ -43,6 +43,7 @@ def download_pixsets(pixsets: str, version: str, dataset: Output[Dataset]):
         from pathlib import Path
 
         from silhouette.config import load_config
+        from silhouette.contracts.backgrounds import keep_version
         from silhouette.database import connect
         from silhouette.download_pictures.download import PATIENCE_S, download_pixsets
         from silhouette.input_file import resolve_file
@@ -57,4 +58,5 @@ def download_pixsets(pixsets: str, version: str, dataset: Output[Dataset]):
                 connection=connection,
                 config=load_config(),
             )
+        keep_version(store, version, Path(dataset.path))
         dataset.metadata.update(version=version, **report.metadata())

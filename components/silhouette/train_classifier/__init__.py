@@ -9,7 +9,8 @@ Talks to: the store, where the checkpoints are kept during training and a killed
 
     train        the work: `train_classifier`
     backbones    names, weights, `auto`
-    crop_data    what the network is shown, augmentation, balance of classes
+    crop_data    what the network is shown, balance of classes
+    augment      other views of a crop: geometry, backgrounds, colour
     classifier   loss, optimizer, schedule, validation
     records      callbacks: metrics.csv, log lines, pictures of what the network saw
     checkpoints  best and last checkpoint, in the folder and in the store

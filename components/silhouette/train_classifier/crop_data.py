@@ -1,4 +1,4 @@
-"""What the network is shown: crops of a split, decoded in workers, augmented together with their masks.
+"""What the network is shown: crops of a split, decoded in workers, augmented there (`augment`).
 
 Reads a folder of crops. Every random choice is drawn from (seed, draw, crop), never from a stream that goes
 on, so a run that was killed and resumed sees the very pictures that an unbroken one would have seen.
@@ -6,6 +6,7 @@ on, so a run that was killed and resumed sees the very pictures that an unbroken
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -15,18 +16,16 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision import tv_tensors
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
 
 from silhouette.contracts import crops as crops_contract
 from silhouette.errors import InputError
+from silhouette.train_classifier.augment import StoredPlaces, TrainView, shares_of
 
 if TYPE_CHECKING:
     from silhouette.config import TrainingConfig
 
+_LOG = logging.getLogger(__name__)
 _FEW_CROPS = 256  # below, starting workers costs more than they save
-_BLUR_SIDE = 12  # a background scaled down to this many pixels and up again keeps its colours and no shapes
 
 
 def cpu_cores() -> int:
@@ -82,38 +81,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return torch.cat([rows[torch.randperm(len(rows), generator=random)] for _ in range(rounds)])[: self._each]
 
 
-class TrainView:
-    """Augment a crop and its mask: flip, zoom, a swapped background, colour, erasing.
-
-    Args:
-        size: Side of what comes out, in pixels.
-        config: The recipe.
-    """
-
-    def __init__(self, size: int, config: TrainingConfig) -> None:
-        self._geometry = v2.Compose(
-            [v2.RandomHorizontalFlip(), v2.RandomResizedCrop(size, (config.min_zoom, 1.0), (0.85, 1.18))]
-        )
-        self._colour = v2.Compose(
-            [v2.ColorJitter(0.25, 0.25, 0.2, 0.02), v2.RandomErasing(config.random_erasing, (0.02, 0.12))]
-        )
-        self._background_swap = config.background_swap
-
-    def __call__(self, crop: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return another view: uint8 [3, side, side] and mask [side, side] in, uint8 [3, size, size] out."""
-        crop, mask = self._geometry(tv_tensors.Image(crop), tv_tensors.Mask(mask))
-        if torch.rand(()) < self._background_swap:
-            crop = tv_tensors.Image(torch.where(mask > 127, crop, _background(crop)))
-        return torch.Tensor(self._colour(crop)).to(torch.uint8)
-
-
-def _background(crop: torch.Tensor) -> torch.Tensor:
-    """Make another background: the blurred picture, or one random colour."""
-    if torch.rand(()) < 0.5:
-        return F.resize(F.resize(crop, [_BLUR_SIDE, _BLUR_SIDE]), list(crop.shape[-2:]))
-    return torch.randint(0, 256, (3, 1, 1), dtype=torch.uint8).expand_as(crop)
-
-
 class CropDataset(Dataset[dict[str, Any]]):
     """Crops of one split: ``{"crop": uint8 [3, size, size], "label": int, "row": int}``.
 
@@ -147,7 +114,7 @@ class CropDataset(Dataset[dict[str, Any]]):
         record = self._table[row]
         crop = torch.tensor(crops_contract.decode_jpeg(record.jpeg)).permute(2, 0, 1)
         if self._view is not None:
-            mask = torch.tensor(crops_contract.decode_mask(record.mask_png))
+            mask = torch.tensor(crops_contract.decode_mask(record.mask_png)) if self._view.needs_mask else None
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(mix_seed(self._seed, draw, row))
                 crop = self._view(crop, mask)
@@ -163,8 +130,11 @@ class CropData(lightning.LightningDataModule):
         train_size: Side of the training crops in pixels; val keeps the crops' own.
         start: ``(epoch, batches)`` that an interrupted training has done.
 
+    Attributes:
+        backgrounds: Share of the training crops that get another background, by its kind; empty: none does.
+
     Raises:
-        InputError: A split is empty, or a class has no crop to learn from.
+        InputError: A split is empty, a class has no crop to learn from, or nothing is there to put behind people.
     """
 
     def __init__(
@@ -173,7 +143,9 @@ class CropData(lightning.LightningDataModule):
         super().__init__()
         self._start = start
         self.head, self._config = crops_contract.read_head(folder), config
-        classes, view = self.head.classes, TrainView(train_size, config)
+        classes, places = self.head.classes, StoredPlaces(folder)
+        self.backgrounds = shares_of(config, background=self.head.background, places=len(places))
+        view = TrainView(train_size, config, shares=self.backgrounds, places=places)
         self.train = CropDataset(folder, "train", classes=classes, view=view, seed=config.seed)
         self.val = CropDataset(folder, "val", classes=classes)
         for split, part in (("train", self.train), ("val", self.val)):
@@ -183,6 +155,7 @@ class CropData(lightning.LightningDataModule):
         if missing := [name for number, name in enumerate(classes) if not counts[number]]:
             raise InputError(f"every class needs crops in the train split, none for {missing}; add pictures of them")
         self.class_counts = torch.tensor([counts[number] for number in range(len(classes))], dtype=torch.float32)
+        _say(self.backgrounds, background=self.head.background, places=len(places))
 
     def _loader(self, part: CropDataset, **options: Any) -> DataLoader[dict[str, Any]]:
         workers = 2 if cpu_cores() > 1 and len(part) >= _FEW_CROPS else 0
@@ -210,3 +183,14 @@ class CropData(lightning.LightningDataModule):
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return the val split as it is, in order."""
         return self._loader(self.val)
+
+
+def _say(shares: dict[str, float], *, background: str, places: int) -> None:
+    """Log what stands behind people in training, and that there was no background set where one was missed."""
+    kinds = ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items()) or "none"
+    if background != "keep":
+        _LOG.info("backgrounds: only the person is seen (dataset.background is %s), none is replaced", background)
+    elif shares and not places:
+        _LOG.info("backgrounds replaced in training: %s; there is no background set (background_pixsets)", kinds)
+    else:
+        _LOG.info("backgrounds replaced in training: %s; %d views of the background set", kinds, places)

@@ -141,7 +141,8 @@ def train_classifier(
             training_contract.TrainingRecord(
                 group=head.group, experiment=experiment, classes=head.classes, backbone=name,
                 crop_size=head.crop_size, mean=list(built.mean), std=list(built.std), seed=config.seed,
-                best_epoch=keeper.best_epoch, best_val_macro_f1=keeper.best_score, **identity,
+                best_epoch=keeper.best_epoch, best_val_macro_f1=keeper.best_score, backgrounds=data.backgrounds,
+                **identity,
             ),
         )  # fmt: skip
         if store is not None:
