@@ -25,6 +25,18 @@ _KEYS = {
     "Enter": ("Enter", 13, "\r"), "Escape": ("Escape", 27, ""), "ArrowLeft": ("ArrowLeft", 37, ""),
     "ArrowUp": ("ArrowUp", 38, ""), "ArrowRight": ("ArrowRight", 39, ""), "ArrowDown": ("ArrowDown", 40, ""),
 }  # fmt: skip
+_AT_REST = """(async () => {
+  const element = document.querySelector(%s), deadline = performance.now() + 10000;
+  element.scrollIntoView({block: 'center'});
+  for (let still = 0, last = ''; performance.now() < deadline;) {
+    await new Promise(requestAnimationFrame);
+    const {x, y, width, height} = element.getBoundingClientRect(), at = [x + width / 2, y + height / 2];
+    still = String(at) === last && element.contains(document.elementFromPoint(...at)) ? still + 1 : 0;
+    if (still === 5) return at;
+    last = String(at);
+  }
+  throw new Error('it does not come to rest, or something lies over it');
+})()"""
 _MODIFIERS = {"alt": 1, "ctrl": 2, "shift": 8}
 
 
@@ -82,11 +94,8 @@ class Tab:
         self.call("Input.insertText", text=text)
 
     def click(self, selector: str, *, hold: str = "") -> None:
-        """Click the middle of an element with the mouse."""
-        x, y = self.evaluate(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
-            " const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
-        )
+        """Click the middle of an element with the mouse, when it has come to rest and nothing lies over it."""
+        x, y = self.evaluate(_AT_REST % json.dumps(selector))
         common = {"x": x, "y": y, "button": "left", "clickCount": 1, "modifiers": _MODIFIERS.get(hold, 0)}
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, **common)

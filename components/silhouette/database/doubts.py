@@ -14,7 +14,7 @@ import psycopg
 
 from silhouette.database.connection import guarded, guarded_statement
 
-PART = 2000  # pictures looked at in one transaction, some tens of milliseconds
+PART = 2000  # pictures in one transaction, a fraction of a second: a reviewer waits no longer for its rows
 _PART_OF_GROUP = """
     SELECT DISTINCT picture_sha256 FROM labels
     WHERE group_id = %(group)s AND withdrawn_at IS NULL AND picture_sha256 > %(after)s
@@ -49,6 +49,19 @@ def newest(connection: psycopg.Connection) -> int:
         row = connection.execute("SELECT coalesce(max(id), 0) FROM segmentations").fetchone()
     assert row is not None, "max has one row"
     return int(row[0])
+
+
+def has_others(connection: psycopg.Connection, *, model_digest: str) -> bool:
+    """Tell whether there is a segmentation of any other model.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded_statement(connection):
+        row = connection.execute(
+            "SELECT EXISTS (SELECT FROM segmentations WHERE model_digest <> %s)", (model_digest,)
+        ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def fill_scores(

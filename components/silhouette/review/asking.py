@@ -78,6 +78,12 @@ class SeenPicture(_Asked):
     revision: int = Field(ge=0, lt=2**31)
 
 
+class UndonePicture(SeenPicture):
+    """A picture, and which revision is to be taken back: that of the reviewer's verdict; None: the last one."""
+
+    verdict: int | None = Field(default=None, ge=1, lt=2**31)
+
+
 class DecideAsked(ModelAsked):
     """One verdict on some pictures."""
 
@@ -87,9 +93,9 @@ class DecideAsked(ModelAsked):
 
 
 class UndoAsked(ModelAsked):
-    """Pictures whose last verdict is to be taken back."""
+    """Pictures of which a verdict is to be taken back."""
 
-    pictures: list[SeenPicture] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    pictures: list[UndonePicture] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
 def from_query(kind: type[Asked], query: Mapping[str, str]) -> Asked:

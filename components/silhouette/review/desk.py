@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from silhouette.database.people import PersonRow
-    from silhouette.review.asking import SeenPicture
+    from silhouette.review.asking import SeenPicture, UndonePicture
     from silhouette.review.connections import Connections
 
     VerdictOf = Callable[[psycopg.Connection, SeenPicture], Verdict]
@@ -170,22 +170,29 @@ class Desk:
             ),
         )  # fmt: skip
 
-    def undo(self, *, model_digest: str, pictures: Sequence[SeenPicture], reviewer: str) -> list[Outcome]:
-        """Take the reviewer's own last verdict on some pictures back, to the status and reason from before."""
+    def undo(self, *, model_digest: str, pictures: Sequence[UndonePicture], reviewer: str) -> list[Outcome]:
+        """Take a verdict of the reviewer's own back on some pictures, to the status and reason from before it.
+
+        Whatever came after that verdict has to be the reviewer's own as well.
+        """
+        verdicts = {item.sha256: item.verdict or item.revision for item in pictures}
 
         def verdict(connection: psycopg.Connection, seen: SeenPicture) -> Verdict:
-            changes = _changes(connection, seen.sha256, model_digest)
-            given = next((change for change in changes if change.revision == seen.revision), None)
-            if given is None or given.reviewer != reviewer:
-                whose = f"that of {given.reviewer!r}" if given else "none"
+            # oldest first: where a picture was segmented again, the new verdicts take the place of the old ones
+            changes = {change.revision: change for change in _changes(connection, seen.sha256, model_digest)}
+            given = changes.get(verdicts[seen.sha256])
+            since = [change for revision, change in changes.items() if revision <= seen.revision]
+            others = [item.reviewer for item in since if given and item.at >= given.at and item.reviewer != reviewer]
+            if given is None or others or given.revision > seen.revision:
+                whose = f"that of {others[-1]!r}" if others else "none"
                 raise InputError(
                     f"an undo must be of a verdict of your own, {seen.sha256[:12]} has {whose}; give a verdict instead"
                 )
-            before = next((change.reason for change in changes if change.revision == seen.revision - 1), "")
+            before = changes.get(given.revision - 1)
             return Verdict(
                 picture_sha256=seen.sha256, model_digest=model_digest, status=given.from_status,
                 revision=seen.revision, reviewer=reviewer,
-                reason=before if given.from_status == "rejected" else UNDONE,
+                reason=before.reason if before and given.from_status == "rejected" else UNDONE,
             )  # fmt: skip
 
         return self._each(pictures, verdict)

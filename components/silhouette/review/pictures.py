@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 THUMBNAIL_SIDE = 480
 _JPEG_QUALITY = 82
 _KEPT_BYTES = 128 << 20  # some 4,000 thumbnails; browsers keep their own as well
-_MADE_AT_ONCE = 4  # decoded side by side; each may take 270 MB
+_MADE_AT_ONCE = 4  # decoded side by side; what has no working copy is not larger than one
 _BROWSERS_SHOW = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 
 

@@ -7,6 +7,7 @@ they agree. Everything is kept in PostgreSQL (`silhouette.database.doubts`), so 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from silhouette.database import doubts
@@ -17,6 +18,7 @@ from silhouette.review.drawing import agreement
 
 _AT_ONCE = 100  # pictures whose contours are held at the same time
 _EVERY_S = 10.0  # new segmentations are looked for; one small query when there are none
+_REST = 10  # times as long as looking through a large group took, so that segmenting it at the same time is not slowed
 
 
 class Preparation:
@@ -56,6 +58,7 @@ class Preparation:
 
     def _work(self) -> None:
         while not self._stop.is_set():
+            began = time.monotonic()
             try:
                 newest = self._connections.run(doubts.newest)
                 for model_digest, seen in list(self._wanted.items()):
@@ -64,7 +67,7 @@ class Preparation:
                 self.problem = ""
             except ServiceError as error:
                 self.problem = str(error)
-            self._wake.wait(_EVERY_S)
+            self._wake.wait(max(_EVERY_S, _REST * (time.monotonic() - began)))
             self._wake.clear()
 
     def prepare(self, model_digest: str) -> bool:
@@ -73,9 +76,10 @@ class Preparation:
         Raises:
             ServiceError: PostgreSQL went away; what was prepared stays.
         """
-        return all(self._parts(lambda after: self._score(model_digest, after))) and all(
-            self._parts(lambda after: self._compare(model_digest, after))
-        )
+        if not all(self._parts(lambda after: self._score(model_digest, after))):
+            return False
+        others = self._connections.run(lambda connection: doubts.has_others(connection, model_digest=model_digest))
+        return not others or all(self._parts(lambda after: self._compare(model_digest, after)))
 
     def _parts(self, step: Callable[[str], str]) -> Iterator[bool]:
         """Take step after step, each from where the one before ended; yield whether nobody said stop meanwhile."""

@@ -10,7 +10,7 @@ const VERBS = { approved: "Approve", rejected: "Reject", nobody: "Nobody here on
 
 const state = {
   info: null, model: "", cards: [], elements: [], current: 0, anchor: 0, selected: new Set(),
-  places: [""], after: null, done: [], unsaved: [], counts: null, generation: 0,
+  places: [""], after: null, done: [], unsaved: [], saving: new Set(), revisions: new Map(), counts: null, generation: 0,
 };
 const shaOf = card => card.queued.review.picture_sha256;
 
@@ -131,7 +131,7 @@ function nothing() {
   grid.hidden = empty;
   if (!empty) return;
   const counts = state.counts, all = [...filters.elements.statuses].every(box => box.checked);
-  const preparing = counts && counts.prepared < counts.total;
+  const preparing = awaited();
   const [title, text] = !state.info.models.length ? ["Nothing to review yet", "No model has seen a picture of this group. Run `silhouette segment`, then get the page anew with g."]
     : preparing ? ["Preparing", "Pictures are put in order, the first appear in a moment."]
       : state.places.length > 1 ? ["That was the last page", "Go back with [, or change the filters."]
@@ -144,6 +144,12 @@ function nothing() {
   $("#nothing button").hidden = all || !counts?.total;
 }
 
+// pictures that fit are there, but had not been prepared when the page was asked for
+function awaited() {
+  const chosen = new FormData(filters).getAll("statuses");
+  return !state.cards.length && state.places.length === 1 && state.counts && chosen.some(status => state.counts.statuses[status]);
+}
+
 const narrow = () => [...wanted().keys()].some(name => !["statuses", "order"].includes(name));
 
 async function count() {
@@ -151,16 +157,15 @@ async function count() {
   const generation = state.generation, query = wanted();
   for (const name of ["statuses", "order"]) query.delete(name);
   query.set("model", state.model);
+  const began = performance.now();
   let again = 15_000;
   try {
     const counts = await ask(`api/counts?${query}`);
     if (generation !== state.generation) return;
-    const first = state.counts === null;
+    again = Math.max(again, 20 * (performance.now() - began)); // a large group is not counted all the time
     state.counts = counts;
-    if (counts.prepared < counts.total) {
-      again = 1000;
-      if (!state.cards.length && counts.prepared && state.places.length === 1 && !first) load();
-    }
+    if (counts.prepared < counts.total) again = Math.max(1000, again / 10);
+    if (awaited()) setTimeout(() => generation === state.generation && load(), 700);
     counting(counts);
     nothing();
     notice("database", counts.problem ? [`PostgreSQL: ${counts.problem}`] : null);
@@ -232,11 +237,12 @@ function press(event, index) {
 // ---- verdicts
 
 const targets = () => (state.selected.size && !large.open ? state.cards.filter(card => state.selected.has(shaOf(card)))
-  : state.cards.slice(state.current, state.current + 1));
+  : state.cards.slice(state.current, state.current + 1)).filter(card => !state.saving.has(shaOf(card)));
 
 async function decide(status) {
   const chosen = targets().filter(card => card.queued.review.status !== status);
   if (!chosen.length) return targets().length ? toast(`already ${NAMES[status]}`) : undefined;
+  const several = state.selected.size > 0 && !large.open;
   let reason = "";
   if (status === "rejected") {
     reason = await askReason(chosen);
@@ -253,7 +259,12 @@ async function decide(status) {
     address: "api/verdicts", what: `your “${NAMES[status]}”`,
     body: { status, reason: reason || fallback, pictures: cards.map(seen) },
   }));
-  await send(requests, { verb: NAMES[status], advance: true });
+  const saved = send(requests, { verb: NAMES[status] });
+  // on at once, or a quick second key would be for the same picture
+  if (!several) go(state.current + 1);
+  state.selected.clear();
+  select();
+  await saved;
 }
 
 const seen = card => ({ sha256: shaOf(card), revision: card.queued.review.revision });
@@ -265,14 +276,16 @@ async function undo() {
     if (!card || card.queued.review.reviewer !== state.info.reviewer) return toast("nothing of yours to undo here");
     pictures = [seen(card)];
   }
+  pictures = pictures.map(picture => ({ ...picture, revision: state.revisions.get(picture.sha256) ?? picture.revision }));
   const sent = { address: "api/undo", what: "your undo", body: { pictures } };
   await send([sent], { verb: "undone", undoing: true });
 }
 
-async function send(requests, { verb, advance = false, undoing = false }) {
+async function send(requests, { verb, undoing = false }) {
   const outcomes = [], model = state.model;
   for (const request of requests) {
     const shas = new Set(request.body.pictures.map(picture => picture.sha256));
+    shas.forEach(sha => state.saving.add(sha));
     state.cards.forEach((card, index) => shas.has(shaOf(card)) && state.elements[index].classList.add("saving"));
     try {
       const answered = await ask(request.address, { model, ...request.body });
@@ -283,29 +296,29 @@ async function send(requests, { verb, advance = false, undoing = false }) {
   }
   const done = outcomes.filter(({ outcome }) => outcome === "done");
   for (const { sha256, review } of outcomes) update(sha256, review);
+  for (const { sha256, review } of done) state.revisions.set(sha256, review.revision); // of ours, not of others
   if (done.length) {
     toast(`${done.length === 1 ? nameOf(done[0].sha256) : counted(done.length, "picture")}: ${verb}`);
-    if (!undoing) state.done.push(done.map(({ sha256, review }) => ({ sha256, revision: review.revision })));
+    if (!undoing) state.done.push(done.map(({ sha256, review }) => ({ sha256, revision: review.revision, verdict: review.revision })));
   }
   keep(outcomes.filter(({ outcome }) => outcome === "unsaved"), model);
   tell(outcomes.filter(({ outcome }) => outcome === "conflict" || outcome === "refused"), done.length, verb);
-  state.selected.clear();
-  select();
-  if (undoing && done.length) {
-    const index = state.cards.findIndex(card => shaOf(card) === done[0].sha256);
-    if (index >= 0) go(index);
-  } else if (advance && done.length === outcomes.length && outcomes.length === 1) {
-    if (state.current < state.cards.length - 1) go(state.current + 1);
-    else if (large.open) enlarge(state.current);
-  } else if (large.open) enlarge(state.current);
-  count();
+  const index = undoing && done.length ? state.cards.findIndex(card => shaOf(card) === done[0].sha256) : -1;
+  if (index >= 0) go(index);
+  else if (large.open && outcomes.some(({ sha256 }) => sha256 === shaOf(state.cards[state.current]))) enlarge(state.current);
 }
 
 function update(sha256, review) {
+  state.saving.delete(sha256);
   const index = state.cards.findIndex(card => shaOf(card) === sha256);
   if (index < 0) return;
   state.elements[index].classList.remove("saving");
   if (!review) return;
+  if (state.counts) { // what others do is counted anew from time to time
+    state.counts.statuses[state.cards[index].queued.review.status]--;
+    state.counts.statuses[review.status]++;
+    counting(state.counts);
+  }
   state.cards[index].queued.review = review;
   mark(state.elements[index], state.cards[index]);
 }
@@ -413,7 +426,9 @@ async function enlarge(index) {
   try {
     const detail = await ask(`api/pictures/${shaOf(card)}?${new URLSearchParams({ model: state.model })}`);
     if (state.cards[state.current] !== card || !large.open) return;
-    card.queued.review = detail.card.queued.review;
+    const { review } = detail.card.queued;
+    if (review.revision >= card.queued.review.revision) card.queued.review = review;
+    else detail.card.queued.review = card.queued.review; // a verdict was saved while this was on its way
     mark(state.elements[state.current], card);
     draw(detail.card);
     fill(detail.card, detail.changes);
@@ -537,7 +552,7 @@ filters.addEventListener("reset", event => {
   anew();
 });
 filters.addEventListener("submit", event => event.preventDefault());
-$("#model").addEventListener("change", event => { state.model = event.target.value; state.done = []; anew(); });
+$("#model").addEventListener("change", event => { state.model = event.target.value; state.done = []; state.revisions.clear(); anew(); });
 window.addEventListener("beforeunload", event => { if (state.unsaved.length) event.preventDefault(); });
 
 async function start() {
