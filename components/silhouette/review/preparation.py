@@ -19,6 +19,7 @@ from silhouette.review.drawing import agreement
 _AT_ONCE = 100  # pictures whose contours are held at the same time
 _EVERY_S = 10.0  # new segmentations are looked for; one small query when there are none
 _REST = 10  # times as long as looking through a large group took, so that segmenting it at the same time is not slowed
+_STOP_S = 5.0
 
 
 class Preparation:
@@ -44,11 +45,11 @@ class Preparation:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the part that it is at."""
+        """End after the part that it is at; a database that hangs is not waited for."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(timeout=_STOP_S)
 
     def want(self, model_digest: str) -> None:
         """Have a model's segmentations prepared, from now on."""
