@@ -270,13 +270,13 @@ async function decide(status) {
 const seen = card => ({ sha256: shaOf(card), revision: card.queued.review.revision });
 
 async function undo() {
-  let pictures = state.done.pop();
+  // undone verdicts count as revisions, too: what is taken back next is older than what is there
+  let pictures = state.done.pop()?.map(({ sha256, verdict }) => ({ sha256, verdict, revision: state.revisions.get(sha256) }));
   if (!pictures) {
     const card = state.cards[state.current];
     if (!card || card.queued.review.reviewer !== state.info.reviewer) return toast("nothing of yours to undo here");
     pictures = [seen(card)];
   }
-  pictures = pictures.map(picture => ({ ...picture, revision: state.revisions.get(picture.sha256) ?? picture.revision }));
   const sent = { address: "api/undo", what: "your undo", body: { pictures } };
   await send([sent], { verb: "undone", undoing: true });
 }
@@ -296,10 +296,11 @@ async function send(requests, { verb, undoing = false }) {
   }
   const done = outcomes.filter(({ outcome }) => outcome === "done");
   for (const { sha256, review } of outcomes) update(sha256, review);
-  for (const { sha256, review } of done) state.revisions.set(sha256, review.revision); // of ours, not of others
-  if (done.length) {
-    toast(`${done.length === 1 ? nameOf(done[0].sha256) : counted(done.length, "picture")}: ${verb}`);
-    if (!undoing) state.done.push(done.map(({ sha256, review }) => ({ sha256, revision: review.revision, verdict: review.revision })));
+  if (done.length) toast(`${done.length === 1 ? nameOf(done[0].sha256) : counted(done.length, "picture")}: ${verb}`);
+  if (model === state.model) { // else there is another model's page now
+    for (const { sha256, review } of done) state.revisions.set(sha256, review.revision); // of ours, not of others
+    const given = done.filter(({ request }) => request.address === "api/verdicts");
+    if (given.length) state.done.push(given.map(({ sha256, review }) => ({ sha256, verdict: review.revision })));
   }
   keep(outcomes.filter(({ outcome }) => outcome === "unsaved"), model);
   tell(outcomes.filter(({ outcome }) => outcome === "conflict" || outcome === "refused"), done.length, verb);
@@ -313,7 +314,7 @@ function update(sha256, review) {
   const index = state.cards.findIndex(card => shaOf(card) === sha256);
   if (index < 0) return;
   state.elements[index].classList.remove("saving");
-  if (!review) return;
+  if (!review || review.model_digest !== state.cards[index].queued.review.model_digest) return;
   if (state.counts) { // what others do is counted anew from time to time
     state.counts.statuses[state.cards[index].queued.review.status]--;
     state.counts.statuses[review.status]++;
