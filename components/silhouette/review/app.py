@@ -34,13 +34,7 @@ if TYPE_CHECKING:
     from silhouette.store import Store
 
 MAX_BODY_BYTES = 1 << 18  # 500 verdicts take 50 kB
-_PAGE = {
-    "/": ("review.html", "text/html"),
-    "/review.css": ("review.css", "text/css"),
-    "/review.js": ("review.js", "text/javascript"),
-    "/draw.js": ("draw.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml", "html": "text/html"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,7 +58,7 @@ def create_app(room: Room, access: Access) -> ASGIApp:
     """
     handlers = _Handlers(room)
     routes = [
-        *(Route(path, _file(*what), methods=["GET"]) for path, what in _PAGE.items()),
+        *_page(),
         Route("/health", _health, methods=["GET"]),
         Route("/ready", handlers.ready, methods=["GET"]),
         Route("/api/group", handlers.group, methods=["GET"]),
@@ -200,9 +194,17 @@ def resolve_model(known: list[str], given: str) -> str:
     raise InputError(f"a model must be one that has seen the group ({listed}), got {given[:64]!r}; name one of these")
 
 
-def _file(name: str, media_type: str) -> Callable[[Request], Response]:
-    content = (files("silhouette.review") / "page" / name).read_bytes()
+def _page() -> list[Route]:
+    """Return the routes of the page's own files; the HTML is at the root."""
+    routes = []
+    for file in (files("silhouette.review") / "page").iterdir():
+        kind = file.name.rpartition(".")[2]
+        address = "/" if kind == "html" else f"/{file.name}"
+        routes.append(Route(address, _file(file.read_bytes(), _MEDIA_TYPES[kind]), methods=["GET"]))
+    return routes
 
+
+def _file(content: bytes, media_type: str) -> Callable[[Request], Response]:
     def answer(_: Request) -> Response:
         return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
 

@@ -1,11 +1,14 @@
 // The review page: what is on it, where the reviewer is, and what the keys do. The server has the last word on every
 // verdict: it is shown as given only when it has been saved.
 
+import { areYouSure, askReason } from "./dialogs.js";
 import { NAMES, about, cardElement, counted, frame, mark, make, sentence, titleOf } from "./draw.js";
+import { notice, toast } from "./notices.js";
+import { ask } from "./server.js";
 
 const $ = selector => document.querySelector(selector);
 const grid = $("#grid"), filters = $("#filters"), large = $("#large"), notices = $("#notices");
-const PAGE = 60, PATIENCE_MS = 40_000, SECOND_LOOK = "changed on a second look";
+const PAGE = 60, SECOND_LOOK = "changed on a second look";
 const VERBS = { approved: "Approve", rejected: "Reject", nobody: "Nobody here on" };
 
 const state = {
@@ -13,29 +16,6 @@ const state = {
   places: [""], after: null, done: [], unsaved: [], saving: new Set(), revisions: new Map(), counts: null, generation: 0,
 };
 const shaOf = card => card.queued.review.picture_sha256;
-
-// ---- asking the server
-
-async function ask(address, body) {
-  const options = { signal: AbortSignal.timeout(PATIENCE_MS) };
-  if (body) {
-    Object.assign(options, {
-      method: "POST", body: JSON.stringify({ model: state.model, ...body }),
-      headers: { "Content-Type": "application/json", "X-Silhouette-Review": "1" },
-    });
-  }
-  let answer;
-  try {
-    answer = await fetch(address, options);
-  } catch {
-    throw new Error("the server of this page does not answer; is `silhouette review` still running?");
-  }
-  const text = await answer.text();
-  let content;
-  try { content = JSON.parse(text); } catch { content = { error: text.replace(/^error: /, "") }; }
-  if (!answer.ok) throw new Error(content.error || `the server answered ${answer.status}`);
-  return content;
-}
 
 function wanted() {
   const query = new URLSearchParams();
@@ -45,28 +25,6 @@ function wanted() {
     if (name !== "statuses" && value !== "") query.set(name, name.endsWith("_size") ? String(value / 100) : value);
   }
   return query;
-}
-
-// ---- notices: what must be read; they stay until they are put away
-
-function notice(kind, lines, actions = []) {
-  $(`#notices [data-kind="${kind}"]`)?.remove();
-  if (!lines) return;
-  const [first, ...rest] = lines;
-  const text = make("div", {}, first, ...(rest.length ? [make("ul", {}, ...rest.map(line => make("li", {}, line)))] : []));
-  const element = make("div", { class: "notice", role: "alert", "data-kind": kind }, text);
-  for (const [label, act] of [...actions, ["Put away", () => {}]]) {
-    const button = make("button", { type: "button" }, label);
-    button.addEventListener("click", () => { element.remove(); act(); });
-    element.append(button);
-  }
-  (large.open ? large.querySelector("aside") : notices).prepend(element);
-}
-
-function toast(text) {
-  $("#toast").textContent = text;
-  clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => { $("#toast").textContent = ""; }, 6000);
 }
 
 async function whyNot(address) {
@@ -245,7 +203,8 @@ async function decide(status) {
   const several = state.selected.size > 0 && !large.open;
   let reason = "";
   if (status === "rejected") {
-    reason = await askReason(chosen);
+    const which = chosen.length === 1 ? titleOf(chosen[0]) : `these ${counted(chosen.length, "picture")}`;
+    reason = await askReason(`Why reject ${which}?`, state.info.reasons);
     if (!reason) return;
   } else if (chosen.length > 1) {
     const given = chosen.filter(card => card.queued.review.status !== "unchecked").length;
@@ -362,47 +321,6 @@ async function retry() {
   notice("unsaved", null);
   if (!unsaved.length) return load();
   await send(unsaved.map(({ request, body }) => ({ ...request, body })), { verb: "saved" });
-}
-
-// ---- dialogs
-
-function opened(dialog) {
-  return new Promise(resolve => {
-    dialog.returnValue = "";
-    dialog.querySelector("[value=cancel]").onclick = () => dialog.close("cancel");
-    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
-    dialog.showModal();
-  });
-}
-
-async function askReason(chosen) {
-  const dialog = $("#reason"), text = $("#reason-text");
-  $("#reason-title").textContent = chosen.length === 1 ? `Why reject ${titleOf(chosen[0])}?` : `Why reject these ${counted(chosen.length, "picture")}?`;
-  text.value = "";
-  let picked = "";
-  const pick = preset => { picked = preset; dialog.close("picked"); };
-  $("#presets").replaceChildren(...state.info.reasons.map((preset, index) => {
-    const button = make("button", { type: "button" }, make("kbd", {}, String(index + 1)), preset);
-    button.addEventListener("click", () => pick(preset));
-    return make("li", {}, button);
-  }));
-  dialog.onkeydown = event => {
-    const preset = state.info.reasons[Number(event.key) - 1];
-    if (preset && !text.value) { event.preventDefault(); pick(preset); }
-  };
-  dialog.querySelector("form").onsubmit = event => {
-    if (!text.value.trim()) { event.preventDefault(); text.placeholder = "a rejection needs a reason"; text.focus(); }
-  };
-  const result = opened(dialog);
-  text.focus();
-  const value = await result;
-  return value === "picked" ? picked : value === "reject" ? text.value.trim() : "";
-}
-
-async function areYouSure(title, text) {
-  $("#sure-title").textContent = title;
-  $("#sure p").textContent = text;
-  return (await opened($("#sure"))) === "yes";
 }
 
 async function enlarge(index) {
