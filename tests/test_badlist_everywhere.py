@@ -24,10 +24,14 @@ from silhouette.cli import app
 from silhouette.config import Config, load_config
 from silhouette.contracts import contours, crops, predictions, snapshot
 from silhouette.contracts import dataset as datasets
-from silhouette.database import connect
+from silhouette.database import connect, review_queue
+from silhouette.database.review_queue import Filters
 from silhouette.deploy_model.deploy import deploy_model
 from silhouette.detection import DetectedPerson
 from silhouette.download_pictures.download import download_pictures
+from silhouette.review.connections import Connections
+from silhouette.review.desk import Desk
+from silhouette.review.preparation import Preparation
 from silhouette.segment_people.segment import segment_people
 from silhouette.snapshot_contours.snapshot import snapshot_contours
 from silhouette.store import Store
@@ -86,6 +90,17 @@ def _inference(name: str) -> Callable[[World], bytes]:
         return stored
 
     return show
+
+
+def _review(world: World) -> bytes:
+    connections = Connections()
+    group_id = connections.run(lambda connection: review_queue.find_group(connection, "badlist"))
+    desk = Desk(connections, group="badlist", group_id=group_id)
+    (model,) = desk.models()
+    Preparation(connections, group_id=group_id).prepare(model.model_digest)
+    page = desk.page(model_digest=model.model_digest, filters=Filters(), order="doubtful", after=None, limit=200)
+    connections.close()
+    return repr(page).encode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +170,7 @@ ARTIFACTS = {
     "snapshot": Shows(made=_snapshot, by_id=False, by_sha256=True),
     "predictions": Shows(made=_inference(predictions.FILE_NAME), by_id=True, by_sha256=True),
     "gallery": Shows(made=_inference(GALLERY_NAME), by_id=True, by_sha256=False),
+    "review page": Shows(made=_review, by_id=True, by_sha256=True),
     "inference report": Shows(made=_inference(REPORT_NAME), by_id=False, by_sha256=False),
 }
 

@@ -99,7 +99,7 @@ def test_an_earlier_database_comes_up_with_its_data_and_goes_down_again(
 
 def test_every_way_up_ends_in_the_same_schema(new_dsn: Callable[[], str]) -> None:
     shapes = []
-    for steps in (["head"], ["0001", "0002", "head"], ["0002", "head"]):
+    for steps in (["head"], ["0001", "0002", "0003", "head"], ["0002", "head"]):
         dsn = new_dsn()
         for step in steps:
             migrations.migrate(dsn, to=step)
@@ -109,6 +109,22 @@ def test_every_way_up_ends_in_the_same_schema(new_dsn: Callable[[], str]) -> Non
     with psycopg.connect(dsn, autocommit=True) as connection:
         left = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchall()
     assert {row[0] for row in left} == {"alembic_version", "alembic_version_pkc"}
+
+
+def test_the_schema_of_before_the_review_page_comes_back_with_its_rights(new_dsn: Callable[[], str]) -> None:
+    dsn = new_dsn()
+    migrations.migrate(dsn, to="0003")
+    fill_in, before = "UPDATE segmentations SET least_score = 0.5", shape(dsn)
+    with connect(dsn) as connection:
+        segment(connection, 2, 1)
+        with login(dsn, role="silhouette_review") as limited, psycopg.connect(limited, autocommit=True) as reviewer:
+            reviewer.execute(fill_in)
+    assert shape(dsn) != before
+    migrations.downgrade(dsn, to="0003")
+    assert shape(dsn) == before
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        assert connection.execute("SELECT count(*) FROM people").fetchone() == (3,)
+        connection.execute("CALL grant_step_rights()")
 
 
 def test_an_older_silhouette_takes_a_picture_without_people_for_rejected(new_dsn: Callable[[], str]) -> None:

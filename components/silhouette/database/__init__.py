@@ -7,6 +7,8 @@ labels         which picture has which label in which group, and had before
 segmentations  one row for every picture and model
 people         contours, written in bulk, read for a snapshot
 reviews        verdicts of markers, and every verdict before
+doubts         how doubtful each segmentation is, filled in before a review
+review_queue   what a reviewer of a group sees, the most doubtful first
 badlist        picture ids that must not be used
 report         counts by group, model, status and age
 versions/      the migrations themselves, in SQL
