@@ -7,6 +7,7 @@ labels         which picture has which label in which group, and had before
 segmentations  one row for every picture and model
 people         contours, written in bulk, read for a snapshot
 reviews        verdicts of markers, and every verdict before
+corrections    contours that a person drew, taken instead of a model's
 badlist        picture ids that must not be used
 report         counts by group, model, status and age
 versions/      the migrations themselves, in SQL

@@ -58,10 +58,11 @@ def copy_people(connection: psycopg.Connection, segmentations: Iterable[tuple[in
 def read_people(
     connection: psycopg.Connection, *, model_digest: str, sha256s: Collection[str]
 ) -> Iterator[FoundPerson]:
-    """Yield everybody that the model found on the pictures, in the order of sha256 and person.
+    """Yield everybody on the pictures, in the order of sha256 and person.
 
-    What the model found on a picture that was verified to have nobody on it is passed over. All reads see one state of
-    the database, however long they take.
+    That is whom the model found, or, where a correction counts (`silhouette.database.corrections`), whom its author
+    drew, whether the model has seen the picture or not. What was found on a picture that was verified to have nobody
+    on it is passed over. All reads see one state of the database, however long they take.
 
     Raises:
         ServiceError: PostgreSQL went away.
@@ -72,13 +73,23 @@ def read_people(
         for start in range(0, len(ordered), PICTURES_PER_QUERY):
             rows = connection.execute(
                 """
+                WITH corrected AS (
+                    SELECT id, picture_sha256 FROM segmentations
+                    WHERE picture_sha256 = ANY(%(sha256s)s) AND author <> '' AND status IN ('approved', 'nobody')
+                ), chosen AS (
+                    SELECT id FROM corrected
+                    UNION ALL
+                    SELECT id FROM segmentations s
+                    WHERE model_digest = %(model)s AND picture_sha256 = ANY(%(sha256s)s)
+                        AND NOT EXISTS (SELECT FROM corrected c WHERE c.picture_sha256 = s.picture_sha256)
+                )
                 SELECT s.picture_sha256, s.width, s.height, s.status, p.person_index, p.box_xyxy, p.score, p.contours
-                FROM segmentations s
+                FROM chosen
+                    JOIN segmentations s USING (id)
                     LEFT JOIN people p ON p.segmentation_id = s.id AND s.status <> 'nobody'
-                WHERE s.model_digest = %s AND s.picture_sha256 = ANY(%s)
                 ORDER BY s.picture_sha256, p.person_index
                 """,
-                (model_digest, ordered[start : start + PICTURES_PER_QUERY]),
+                {"model": model_digest, "sha256s": ordered[start : start + PICTURES_PER_QUERY]},
                 binary=True,
             ).fetchall()
             for sha256, width, height, status, index, box, score, contours in rows:
