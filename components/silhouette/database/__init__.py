@@ -9,6 +9,7 @@ people         contours, written in bulk, read for a snapshot
 reviews        verdicts of markers, and every verdict before
 corrections    contours that a person drew, taken instead of a model's
 badlist        picture ids that must not be used
+group_versions the version of each of a group's pictures that counts
 report         counts by group, model, status and age
 versions/      the migrations themselves, in SQL
 """

@@ -14,6 +14,11 @@ import psycopg
 from silhouette.database.connection import guarded
 from silhouette.errors import InputError
 
+CONTENTS = """
+    SELECT sha256 FROM badlist JOIN pictures USING (picture_id) WHERE sha256 <> ''
+    UNION SELECT picture_sha256 FROM badlist JOIN labels USING (picture_id)
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BadlistEntry:
@@ -85,12 +90,7 @@ def among(connection: psycopg.Connection, picture_ids: Collection[str]) -> set[s
 def contents(connection: psycopg.Connection) -> set[str]:
     """Return the SHA-256 of all bytes that ever came in under an id of the badlist, in any group."""
     with guarded(connection):
-        rows = connection.execute(
-            """
-            SELECT sha256 FROM badlist JOIN pictures USING (picture_id) WHERE sha256 <> ''
-            UNION SELECT picture_sha256 FROM badlist JOIN labels USING (picture_id)
-            """
-        ).fetchall()
+        rows = connection.execute(CONTENTS).fetchall()
     return {row[0] for row in rows}
 
 
