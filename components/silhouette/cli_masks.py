@@ -26,9 +26,9 @@ def export_(
     ] = "",
     limit: Annotated[int, typer.Option(help="At most so many pictures, the most doubtful first; 0: all.")] = 0,
     longest_side: Annotated[int, typer.Option(help="Of the overlays, pixels; masks have the original's size.")] = 1600,
-    with_pictures: Annotated[
-        bool, typer.Option("--with-pictures", help="Put the pictures into the folder too, upright.")
-    ] = False,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Put the pictures into the folder too, upright.")
+    ] = True,
 ) -> None:
     """Write a group's people as PNG masks, overlays and COCO files.
 
@@ -48,7 +48,7 @@ def export_(
                 longest_side=longest_side,
                 limit=limit,
                 folder=to,
-                with_pictures=with_pictures,
+                with_pictures=pictures,
                 store=open_store(),
                 connection=connection,
             )

@@ -65,8 +65,9 @@ def test_every_picture_has_a_mask_an_overlay_and_its_people(world: World, tmp_pa
         assert numbers.shape == (HEIGHT, WIDTH)
         with picture_at(tmp_path / "out" / "overlays" / f"{name}.jpg") as shown:
             assert shown.size == (WIDTH, HEIGHT)
+    files = [path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert {key.removeprefix(f"{report.key}/") for key in world.store.list_keys(f"{report.key}/")} == {
-        path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()
+        path.as_posix() for path in files if path.parts[0] != "images"
     }
 
 
@@ -133,7 +134,7 @@ def test_entries_have_what_datumaro_asks_for(world: World, tmp_path: Path) -> No
     stems = [image["file_name"].rpartition(".")[0] for image in content["images"]]
     assert len(set(stems)) == len(stems)
     for entry in content["annotations"]:
-        assert isinstance(entry["iscrowd"], int)
+        assert entry["iscrowd"] == isinstance(entry["segmentation"], dict)
         assert len(entry["bbox"]) == 4
 
 
@@ -148,7 +149,7 @@ def test_a_second_export_makes_nothing_anew_and_a_verdict_renames_one(world: Wor
     before = world.name("plain")
     world.decide("plain", "approved")
     changed = export(world, tmp_path)
-    assert (changed.drawn, changed.removed) == (1, 4)  # two files in each place
+    assert (changed.drawn, changed.removed) == (1, 5)  # mask and overlay in both places, the picture in one
     assert not (tmp_path / "masks" / f"{before}.png").exists()
     assert (tmp_path / "masks" / f"{world.name('plain')}.png").exists()
 
@@ -244,8 +245,11 @@ def test_other_overlays_replace_those_in_the_store(world: World) -> None:
     assert max(Image.open(io.BytesIO(world.store.get_bytes(key))).size) == 100
 
 
-def test_pictures_come_along_when_they_are_asked_for(world: World, tmp_path: Path) -> None:
-    export(world, tmp_path, with_pictures=True)
+def test_pictures_come_along_unless_they_are_not_wanted(world: World, tmp_path: Path) -> None:
+    export(world, tmp_path / "without", with_pictures=False)
+    assert not (tmp_path / "without" / "images").exists()
+    export(world, tmp_path / "with")
+    tmp_path /= "with"
     names = {image["file_name"] for image in coco(tmp_path)["images"]}
     assert {path.name for path in (tmp_path / "images").iterdir()} == names
     assert picture_at(tmp_path / "images" / f"{world.name('plain')}.jpg").size == (WIDTH, HEIGHT)
@@ -266,7 +270,6 @@ def test_a_picture_that_cannot_be_opened_is_left_out_and_told(world: World, tmp_
         ({"states": ()}, "--states must be of"),
         ({"limit": -1}, "--limit must be at least 0"),
         ({"longest_side": 3}, "--longest-side must be at least 64"),
-        ({"with_pictures": True}, "must have a folder"),
         ({"model": "f"}, "the model must be one of those that have seen group .* aaaaaaaaaaaa \\(4 pictures"),
         ({"states": ("rejected",)}, "must have pictures that are rejected, by model aaaaaaaaaaaa none is"),
     ],

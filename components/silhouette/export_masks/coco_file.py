@@ -6,7 +6,8 @@ Two files with the same people, each exact, because the tools read different par
   else is RLE, which CVAT shows as a mask to paint on. CVAT takes the annotations of a picture by the stem of
   ``file_name``, categories by name, wants ``iscrowd`` and ``bbox`` in every entry and category ids from 1; that is
   what datumaro, its reader, asks for (datumaro 1.13, plugins/data_formats/coco/base.py, `_load_annotations`; CVAT,
-  dataset_manager/bindings.py, `match_dm_item`).
+  dataset_manager/bindings.py, `match_dm_item`). RLE has ``iscrowd`` 1, as COCO's own data has: only then, and with an
+  attribute ``is_crowd`` on the label, does CVAT write RLE again (docs.cvat.ai, formats/coco), else outer rings.
 - `LABEL_STUDIO_NAME` for `label-studio-converter import coco`: one polygon a person. The converter goes through
   ``segmentation`` as a list of polygons, each a region of its own, and fails on RLE (label-studio-sdk 2.1,
   converter/imports/coco.py, `convert_coco_to_ls`: "RLE in segmentation is not yet supported in COCO").

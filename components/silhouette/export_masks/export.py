@@ -115,7 +115,7 @@ def export_masks(
     longest_side: int = 1600,
     limit: int = 0,
     folder: Path | None = None,
-    with_pictures: bool = False,
+    with_pictures: bool = True,
 ) -> ExportReport:
     """Write the masks of a group.
 
@@ -128,14 +128,15 @@ def export_masks(
         longest_side: Of the overlays, pixels; masks are always of the original's size.
         limit: At most so many pictures, the most doubtful first; 0: all.
         folder: Where a copy of the export goes; None: nowhere.
-        with_pictures: Whether the folder gets the pictures too, upright, under the names of the COCO files.
+        with_pictures: Whether the folder gets the pictures too, upright, under the names of the COCO files; without
+            them it is no dataset that datumaro, CVAT's reader, would open.
 
     Raises:
         InputError: There is no such group, model, state or picture, or the folder cannot be used.
         ServiceError: PostgreSQL, the store or the disk failed; run again, what is there stays.
     """
     started = time.monotonic()
-    _check(states, longest_side, limit, folder, with_pictures)
+    _check(states, longest_side, limit)
     digest = resolve_model(connection, group=group, model=model)
     layout = json.dumps({"group": group, "layout": LAYOUT, "longest_side": longest_side}, sort_keys=True).encode()
     prefix, lock = store_prefix(group), _lock_of(group)
@@ -186,7 +187,7 @@ def export_masks(
     return report
 
 
-def _check(states: Collection[str], longest_side: int, limit: int, folder: Path | None, with_pictures: bool) -> None:
+def _check(states: Collection[str], longest_side: int, limit: int) -> None:
     unknown = [state for state in states if state not in STATUSES]
     if unknown or not states:
         raise InputError(f"--states must be of {', '.join(STATUSES)}, got {', '.join(unknown) or 'none'}; correct it")
@@ -194,8 +195,6 @@ def _check(states: Collection[str], longest_side: int, limit: int, folder: Path 
         raise InputError(f"--longest-side must be at least 64 pixels, got {longest_side}; correct it")
     if limit < 0:
         raise InputError(f"--limit must be at least 0, got {limit}; 0 is no limit")
-    if with_pictures and folder is None:
-        raise InputError("--with-pictures must have a folder for them, got none; say --to FOLDER")
 
 
 def _lock_of(group: str) -> int:

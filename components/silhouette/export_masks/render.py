@@ -6,7 +6,7 @@ Reads the picture only when an overlay or a copy of it is asked for; everything 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -123,15 +123,16 @@ def people_entries(item: Item, marked: Marked, *, one_polygon: bool) -> list[Coc
         marked: Its people.
         one_polygon: One polygon a person, whatever its shape; else RLE for what has holes or several parts.
     """
-    seen = [contours for contours in marked.people if not contours.is_empty]
-    return [
-        coco_annotation(
+    entries = []
+    for contours in (contours for contours in marked.people if not contours.is_empty):
+        form: Literal["rle", "polygons", "polygon"] = "polygons" if len(contours.rings) == 1 else "rle"
+        entry = coco_annotation(
             contours, annotation_id=0, image_id=0, category_id=CATEGORY_ID, width=item.picture.width,
-            height=item.picture.height,
-            form="polygon" if one_polygon else "polygons" if len(contours.rings) == 1 else "rle",
-        )
-        for contours in seen
-    ]  # fmt: skip
+            height=item.picture.height, form="polygon" if one_polygon else form,
+        )  # fmt: skip
+        entry["iscrowd"] = int(isinstance(entry["segmentation"], dict))
+        entries.append(entry)
+    return entries
 
 
 def _row(picture: GroupPicture) -> PictureRow:
