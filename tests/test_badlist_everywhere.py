@@ -24,6 +24,7 @@ from silhouette.contracts import dataset as datasets
 from silhouette.database import connect
 from silhouette.deploy_model.deploy import deploy_model
 from silhouette.download_pictures.download import download_pictures
+from silhouette.export_masks.export import export_masks
 from silhouette.segment_people.segment import segment_people
 from silhouette.snapshot_contours.snapshot import snapshot_contours
 from silhouette.store import Store
@@ -47,6 +48,7 @@ class World:
     triton: Triton
     model: str
     config: Config
+    connection: psycopg.Connection
 
 
 def _crops(world: World) -> bytes:
@@ -82,6 +84,16 @@ def _inference(name: str) -> Callable[[World], bytes]:
     return show
 
 
+def _masks(world: World) -> bytes:
+    """Names and content of all files of the export, in the store and in a folder."""
+    out = world.folder / "masks"
+    report = export_masks(group="badlist", store=world.store, connection=world.connection, folder=out)
+    stored = {key.removeprefix(f"{report.key}/") for key in world.store.list_keys(f"{report.key}/")}
+    files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert stored == {name for name in files if not name.startswith("images/")}
+    return b"".join(name.encode() + data for name, data in sorted(files.items()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shows:
     """An artifact: what it shows of pictures, without its list of what was left out; by id, by SHA-256 or both."""
@@ -96,6 +108,7 @@ ARTIFACTS = {
     "snapshot": Shows(made=_snapshot, by_id=False, by_sha256=True),
     "predictions": Shows(made=_inference(predictions.FILE_NAME), by_id=True, by_sha256=True),
     "gallery": Shows(made=_inference(GALLERY_NAME), by_id=True, by_sha256=False),
+    "mask export": Shows(made=_masks, by_id=True, by_sha256=True),
     "inference report": Shows(made=_inference(REPORT_NAME), by_id=False, by_sha256=False),
 }
 
@@ -158,7 +171,7 @@ def test_a_badlisted_picture_appears_in_nothing(
         (tmp_path / name).mkdir()
         world = World(
             dataset=folder, snapshot_digest=frozen.digest, folder=tmp_path / name, store=store, triton=triton,
-            model=model, config=config,
+            model=model, config=config, connection=connection,
         )  # fmt: skip
         return {name: artifact.made(world) for name, artifact in ARTIFACTS.items()}
 

@@ -26,6 +26,7 @@ class GroupPicture:
 
     Attributes:
         picture_id: The smallest of its ids in the group.
+        other_ids: Under which the group has the same bytes.
         picture_sha256: Of its bytes.
         label: Of that id.
         segmentation_id: Its number in this database.
@@ -46,6 +47,7 @@ class GroupPicture:
     """
 
     picture_id: str
+    other_ids: list[str]
     picture_sha256: str
     label: str
     segmentation_id: int
@@ -77,9 +79,9 @@ class GroupModel:
 _COLUMNS = [item.name for item in fields(GroupPicture)]
 _COUNTING = f"""
     WITH listed AS (
-        SELECT DISTINCT ON (picture_sha256) picture_sha256, picture_id, label FROM labels
-        WHERE group_id = %(group)s AND withdrawn_at IS NULL
-        ORDER BY picture_sha256, picture_id COLLATE "C"
+        SELECT picture_sha256, array_agg(picture_id ORDER BY picture_id COLLATE "C") AS ids,
+            (array_agg(label ORDER BY picture_id COLLATE "C"))[1] AS label
+        FROM labels WHERE group_id = %(group)s AND withdrawn_at IS NULL GROUP BY picture_sha256
     ), corrected AS (
         SELECT id, picture_sha256 FROM segmentations WHERE author <> '' AND status IN ('approved', 'nobody')
     ), chosen AS (
@@ -88,7 +90,7 @@ _COUNTING = f"""
         SELECT id FROM segmentations s WHERE model_digest = %(model)s
             AND NOT EXISTS (SELECT FROM corrected c WHERE c.picture_sha256 = s.picture_sha256)
     ), counting AS (
-        SELECT s.*, s.id AS segmentation_id, l.picture_id, l.label,
+        SELECT s.*, s.id AS segmentation_id, l.ids[1] AS picture_id, l.ids[2:] AS other_ids, l.label,
             (SELECT min(score) FROM people p WHERE p.segmentation_id = s.id) AS lowest_score
         FROM chosen JOIN segmentations s USING (id) JOIN listed l ON l.picture_sha256 = s.picture_sha256
         WHERE s.status = ANY(%(statuses)s) AND s.picture_sha256 NOT IN ({CONTENTS})

@@ -47,8 +47,8 @@ LAYOUT = 1  # moves when the same picture would be drawn otherwise
 DEFAULT_STATES = ("unchecked", "approved")
 _WORKERS = 3  # pictures drawn at the same time; each may take 400 MB
 _COLUMNS = (
-    "name", "picture_id", "sha256", "width", "height", "people", "shared_pixels", "status", "author", "reviewer",
-    "model_digest", "segmentation_id", "revision", "mask_sha256",
+    "name", "picture_id", "other_ids", "sha256", "width", "height", "people", "shared_pixels", "status",
+    "author", "reviewer", "model_digest", "segmentation_id", "revision", "mask_sha256",
 )  # fmt: skip
 
 
@@ -277,7 +277,8 @@ def _write_tables(scratch: Path, group: str, done: Iterator[_Done], tally: _Tall
 def _row(item: Item, marked: Marked) -> tuple[object, ...]:
     picture = item.picture
     return (
-        item.name, picture.picture_id, picture.picture_sha256, picture.width, picture.height, len(marked.people),
-        marked.shared_pixels, picture.status, picture.author, picture.reviewer, picture.model_digest,
-        picture.segmentation_id, picture.revision, hashlib.sha256(marked.png).hexdigest(),
+        item.name, picture.picture_id, json.dumps(picture.other_ids, ensure_ascii=False), picture.picture_sha256,
+        picture.width, picture.height, len(marked.people), marked.shared_pixels, picture.status, picture.author,
+        picture.reviewer, picture.model_digest, picture.segmentation_id, picture.revision,
+        hashlib.sha256(marked.png).hexdigest(),
     )  # fmt: skip
