@@ -11,6 +11,7 @@ corrections    contours that a person drew, taken instead of a model's
 badlist        picture ids that must not be used
 group_versions the version of each of a group's pictures that counts
 report         counts by group, model, status and age
+checks         what looks odd, for people who look after it
 versions/      the migrations themselves, in SQL
 """
 
