@@ -9,8 +9,10 @@ import pytest
 
 from silhouette.database import (
     badlist,
+    checks,
     connect,
     corrections,
+    group_versions,
     installation_id,
     labels,
     pictures,
@@ -72,6 +74,12 @@ def read(connection: psycopg.Connection) -> None:
     badlist.among(connection, ["a"])
     badlist.contents(connection)
     assert report.count_groups(connection)
+    model = group_versions.resolve_model(connection, group="outfit", model="")
+    assert list(
+        group_versions.counting_pictures(connection, group="outfit", model_digest=model, statuses=reviews.STATUSES)
+    )
+    assert checks.sizes(connection)
+    assert checks.orphans(connection)
     connection.execute("SELECT * FROM quarantine")
 
 
