@@ -338,5 +338,7 @@ def test_a_killed_export_goes_on_where_it_ended(world: World, tmp_path: Path, mo
     with pytest.raises(KeyboardInterrupt):
         export(world, tmp_path)
     assert not (tmp_path / markup.TABLE_NAME).exists()
+    (tmp_path / "masks" / ".half.png.0a1b2c3d.partial").write_bytes(b"half")
     monkeypatch.undo()
     assert export(world, tmp_path).drawn == 4 - len(drawn)
+    assert len(list((tmp_path / "masks").iterdir())) == 4

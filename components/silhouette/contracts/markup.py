@@ -36,7 +36,8 @@ LAYOUT_NAME = "layout.json"
 CATEGORY_ID, CATEGORY = 1, "person"
 MOST_PEOPLE = 1000  # on one picture that is read; of more, somebody painted noise
 _PALETTE_PEOPLE = 255
-_NAME = re.compile(r"(?:.*[/\\])?([^/\\]*[a-z0-9])_s(\d{1,18})_r(\d{1,9})\.[A-Za-z0-9]{1,8}", re.ASCII | re.DOTALL)
+_NAME = re.compile(r"(?:.*[/\\])?([^/\\]*[a-z0-9])_s(\d{1,19})_r(\d{1,9})\.[A-Za-z0-9]{1,8}", re.ASCII | re.DOTALL)
+_MOST_SEGMENTATIONS = (1 << 63) - 1  # PostgreSQL's bigint
 _UNKNOWN = 1 << 17  # in place of a number: a colour that stands for nobody
 _GOLDEN_TURN = 0.381966  # of the colour wheel: neighbours in number are far apart in hue
 
@@ -70,7 +71,9 @@ class ReturnedName:
 def parse_name(file_name: str) -> ReturnedName | None:
     """Return what a file name, with its ending and whatever folders or address before it, says; None: nothing."""
     found = _NAME.fullmatch(file_name)
-    return ReturnedName(front=found[1], segmentation_id=int(found[2]), revision=int(found[3])) if found else None
+    if not found or int(found[2]) > _MOST_SEGMENTATIONS:
+        return None
+    return ReturnedName(front=found[1], segmentation_id=int(found[2]), revision=int(found[3]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

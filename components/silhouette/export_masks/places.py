@@ -22,6 +22,7 @@ from silhouette.store import Store
 
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".json": "application/json", ".csv": "text/csv"}
 _FOLDERS = (MASKS, OVERLAYS, PICTURES)
+_PARTIAL = ".partial"  # what a killed export leaves
 
 
 class StorePlace:
@@ -122,7 +123,7 @@ class FolderPlace:
     @contextmanager
     def _partial(self, name: str) -> Iterator[Path]:
         path = self.folder / name
-        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PARTIAL}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             yield partial
@@ -159,10 +160,9 @@ class FolderPlace:
         """
         gone = [path for folder in _FOLDERS for path in _files(self.folder / folder) if path.stem not in kept]
         for path in gone:
-            if (
-                path.parent.name == MASKS
-                and self._before.get(path.stem) != hashlib.sha256(path.read_bytes()).hexdigest()
-            ):
+            if path.parent.name != MASKS or path.suffix == _PARTIAL:
+                continue
+            if self._before.get(path.stem) != hashlib.sha256(path.read_bytes()).hexdigest():
                 raise self._changed(path)
         for path in gone:
             path.unlink()
