@@ -29,6 +29,7 @@ from silhouette.database.review_queue import Filters
 from silhouette.deploy_model.deploy import deploy_model
 from silhouette.detection import DetectedPerson
 from silhouette.download_pictures.download import download_pictures
+from silhouette.export_masks.export import export_masks
 from silhouette.review.connections import Connections
 from silhouette.review.desk import Desk
 from silhouette.review.preparation import Preparation
@@ -103,6 +104,16 @@ def _review(world: World) -> bytes:
     return repr(page).encode()
 
 
+def _masks(world: World) -> bytes:
+    """Names and content of all files of the export, in the store and in a folder."""
+    out = world.folder / "masks"
+    report = export_masks(group="badlist", store=world.store, connection=world.connection, folder=out)
+    stored = {key.removeprefix(f"{report.key}/") for key in world.store.list_keys(f"{report.key}/")}
+    files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert stored == {name for name in files if not name.startswith("images/")}
+    return b"".join(name.encode() + data for name, data in sorted(files.items()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shows:
     """An artifact: what it shows of pictures, without its list of what was left out; by id, by SHA-256 or both."""
@@ -171,6 +182,7 @@ ARTIFACTS = {
     "predictions": Shows(made=_inference(predictions.FILE_NAME), by_id=True, by_sha256=True),
     "gallery": Shows(made=_inference(GALLERY_NAME), by_id=True, by_sha256=False),
     "review page": Shows(made=_review, by_id=True, by_sha256=True),
+    "mask export": Shows(made=_masks, by_id=True, by_sha256=True),
     "inference report": Shows(made=_inference(REPORT_NAME), by_id=False, by_sha256=False),
 }
 
@@ -233,8 +245,7 @@ def test_a_badlisted_picture_appears_in_nothing(
         (tmp_path / name).mkdir()
         world = World(
             dataset=folder, source=source, connection=connection, snapshot_digest=frozen.digest,
-            folder=tmp_path / name, store=store, triton=triton,
-            model=model, config=config,
+            folder=tmp_path / name, store=store, triton=triton, model=model, config=config,
         )  # fmt: skip
         return {name: artifact.made(world) for name, artifact in ARTIFACTS.items()}
 

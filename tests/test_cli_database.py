@@ -140,6 +140,17 @@ def test_counts_are_a_table_for_people_and_json_for_machines(database: str) -> N
     assert "group 'other' must have been downloaded" in say("db", "report", "-g", "other", code=1).stderr
 
 
+def test_the_counts_come_as_a_page_as_well(database: str, tmp_path: Path, store: Store) -> None:
+    for row in fill():
+        assert row
+    store.put_bytes(pictures.row("picture 0", b"0").object_key, b"no picture")
+    assert say("db", "report", "--gallery", "g.html").output.endswith("\ng.html: 2 pictures shown\n")
+    assert "лето" in (tmp_path / "g.html").read_text(encoding="utf-8")
+    assert (
+        "--samples must be from 1 to 200" in say("db", "report", "--gallery", "g.html", "--samples", "0", code=1).stderr
+    )
+
+
 def test_a_login_without_the_right_is_told_which_role_it_needs(
     database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

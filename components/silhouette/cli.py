@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from silhouette import __version__, cli_config, cli_database, cli_review, cli_rollout, cli_serving, cli_training
+from silhouette import (
+    __version__,
+    cli_config,
+    cli_database,
+    cli_masks,
+    cli_review,
+    cli_rollout,
+    cli_serving,
+    cli_training,
+)
 from silhouette.command import Output, answer, command, login, show, state_dir, tell
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.names import safe_key
@@ -46,6 +55,7 @@ app.add_typer(cli_config.group, name="group")
 cli_rollout.register(app)
 cli_training.register(app)
 app.command()(cli_review.review)
+app.add_typer(cli_masks.masks, name="masks")
 
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 Source = Annotated[

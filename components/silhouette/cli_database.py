@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from silhouette.command import answer, command, login
+from silhouette.command import answer, command, login, tell
 from silhouette.errors import InputError
 from silhouette.names import is_text
 
@@ -113,10 +113,15 @@ def remove(
 @db.command()
 def report(
     group: Annotated[str, typer.Option("--group", "-g", help="Only this group. [default: every group]")] = "",
+    gallery: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page with these counts and sample pictures.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Pictures of each status on the page.")] = 12,
 ) -> None:
     """Count pictures and people by group, model, status and age.
 
-    Ages are how long pictures have had their status: under a day, a week, a month of 30 days, or longer.
+    Ages are how long pictures have had their status: under a day, a week, a month of 30 days, or longer. The page
+    shows pictures with their contours drawn, the most doubtful first, and never one of the badlist.
     """
     with command():
         from silhouette.database import connect
@@ -124,7 +129,16 @@ def report(
 
         with connect() as connection:
             groups = count_groups(connection, group=group or None)
+            if gallery:
+                from silhouette.inspect_database.gallery import write_gallery
+                from silhouette.store import open_store
+
+                shown = write_gallery(
+                    gallery, groups=groups, connection=connection, store=open_store(), samples=samples
+                )
         answer({"groups": [dataclasses.asdict(item) for item in groups]}, _of_groups(groups))
+        if gallery:
+            tell(f"\n{gallery}: {shown} pictures shown")
 
 
 def _read(file: str) -> BadlistFile:

@@ -153,7 +153,7 @@ def _open(
     if turned >= 5:  # lying on its side
         width, height = height, width
     return Picture(
-        pixels=_shrink(pixels, shrink_to),
+        pixels=shrink(pixels, shrink_to),
         width=width,
         height=height,
         format=kind,
@@ -308,7 +308,8 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _shrink(pixels: Pixels, longest_side: int | None) -> Pixels:
+def shrink(pixels: Pixels, longest_side: int | None) -> Pixels:
+    """Scale a picture down to a longest side, pixels; smaller ones, and all without a side, stay as they are."""
     height, width = pixels.shape[:2]
     if not longest_side or max(height, width) <= longest_side:
         return pixels

@@ -13,13 +13,21 @@ import pytest
 from psycopg import sql
 
 from pipelines.embedded import down, up
-from silhouette.database import connect, installation_id, migrations, reviews, segmentations
+from silhouette.database import connect, corrections, installation_id, migrations, reviews, segmentations
+from silhouette.database.people import read_people
 from silhouette.errors import ServiceError
-from tests.database.conftest import MODEL, login, segment, sha
+from tests.database.conftest import MODEL, PERSON, login, segment, sha
+from tests.database.test_corrections import hand_in
 from tests.database.test_reviews import verdict
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ROLES = {"silhouette_ingest", "silhouette_read", "silhouette_review", "silhouette_segment"}
+ROLES = {
+    "silhouette_correct",
+    "silhouette_ingest",
+    "silhouette_read",
+    "silhouette_review",
+    "silhouette_segment",
+}
 
 
 def fill(dsn: str) -> None:
@@ -99,12 +107,12 @@ def test_an_earlier_database_comes_up_with_its_data_and_goes_down_again(
 
 def test_every_way_up_ends_in_the_same_schema(new_dsn: Callable[[], str]) -> None:
     shapes = []
-    for steps in (["head"], ["0001", "0002", "0003", "head"], ["0002", "head"]):
+    for steps in (["head"], ["0001", "0002", "0003", "0004", "head"], ["0002", "head"], ["0003", "head"]):
         dsn = new_dsn()
         for step in steps:
             migrations.migrate(dsn, to=step)
         shapes.append(shape(dsn))
-    assert shapes[0] == shapes[1] == shapes[2]
+    assert all(one == shapes[0] for one in shapes)
     migrations.downgrade(dsn, to="base")
     with psycopg.connect(dsn, autocommit=True) as connection:
         left = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace").fetchall()
@@ -125,6 +133,42 @@ def test_the_schema_of_before_the_review_page_comes_back_with_its_rights(new_dsn
     with psycopg.connect(dsn, autocommit=True) as connection:
         assert connection.execute("SELECT count(*) FROM people").fetchone() == (3,)
         connection.execute("CALL grant_step_rights()")
+
+
+def test_reviews_of_the_third_schema_come_up_and_go_down_with_their_audit(new_dsn: Callable[[], str]) -> None:
+    dsn = new_dsn()
+    migrations.migrate(dsn, to="0003")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        segment(connection, 2, 1)
+        reviews.decide(connection, [verdict("approved"), verdict("rejected", picture=1)])
+        history = reviews.history(connection, picture_sha256=sha(1))
+    before, shape_before = content(dsn), shape(dsn)
+    with connect(dsn) as connection:
+        assert migrations.is_current(connection)
+        assert reviews.history(connection, picture_sha256=sha(1)) == history
+        assert corrections.counting(connection, sha256s=[sha(0), sha(1)]) == {}
+    assert content(dsn) == before
+    migrations.downgrade(dsn, to="0003")
+    assert content(dsn) == before
+    assert shape(dsn) == shape_before
+
+
+def test_an_older_silhouette_has_the_models_contours_and_the_audit_of_what_was_corrected(
+    new_dsn: Callable[[], str],
+) -> None:
+    dsn = new_dsn()
+    with connect(dsn) as connection:
+        segment(connection, 2)
+        hand_in(connection, "anna", PERSON)
+        assert len(list(read_people(connection, model_digest=MODEL, sha256s=[sha(0)]))) == 1
+    migrations.downgrade(dsn, to="0003")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        assert connection.execute("SELECT model_digest, status FROM segmentations").fetchall() == [(MODEL, "rejected")]
+        assert connection.execute("SELECT count(*) FROM people").fetchone() == (2,)
+        assert [change.to_status for change in reviews.history(connection, picture_sha256=sha(0))] == [
+            "rejected",
+            "approved",
+        ]
 
 
 def test_an_older_silhouette_takes_a_picture_without_people_for_rejected(new_dsn: Callable[[], str]) -> None:

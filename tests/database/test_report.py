@@ -9,7 +9,8 @@ import pytest
 
 from silhouette.database import badlist, labels, report, reviews, segmentations
 from silhouette.errors import InputError
-from tests.database.conftest import MODEL, segment, sha
+from tests.database.conftest import MODEL, PERSON, segment, sha
+from tests.database.test_corrections import hand_in
 from tests.database.test_labels import picture
 from tests.database.test_reviews import verdict
 
@@ -56,6 +57,18 @@ def test_ages_are_since_the_last_change_of_status(connection: psycopg.Connection
     reviews.decide(connection, [verdict("approved", picture=3)])
     approved = report.count_groups(connection)[0].statuses[1]
     assert (approved.status, approved.by_age) == ("approved", {"day": 1, "week": 0, "month": 0, "older": 0})
+
+
+def test_corrections_that_count_are_a_line_of_their_own(connection: psycopg.Connection) -> None:
+    segment(connection, 2, 1)
+    put(connection, "outfit", 0, 1)
+    hand_in(connection, "anna", PERSON)
+    hand_in(connection, "boris", PERSON, PERSON)
+    (found,) = report.count_groups(connection)
+    counts = [(item.model_digest, item.status, item.pictures, item.people) for item in found.statuses]
+    assert counts == [
+        (MODEL, "unchecked", 1, 1), (MODEL, "rejected", 1, 2), (report.CORRECTIONS, "approved", 1, 2),
+    ]  # fmt: skip
 
 
 def test_a_group_that_no_model_has_seen_and_one_that_is_empty_are_counted(connection: psycopg.Connection) -> None:

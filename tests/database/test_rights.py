@@ -7,16 +7,35 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from silhouette.database import badlist, connect, installation_id, labels, pictures, report, reviews, segmentations
+from silhouette.database import (
+    badlist,
+    checks,
+    connect,
+    corrections,
+    group_versions,
+    installation_id,
+    labels,
+    pictures,
+    report,
+    reviews,
+    segmentations,
+)
 from silhouette.database.people import read_people
 from silhouette.database.pictures import PictureRecord
 from silhouette.database.segmentations import Segmentation
 from silhouette.errors import ServiceError
 from tests.database.conftest import MODEL, PERSON, login, segment, sha
+from tests.database.test_corrections import hand_in
 from tests.database.test_labels import picture
 from tests.database.test_reviews import verdict
 
-ROLES = ("silhouette_ingest", "silhouette_segment", "silhouette_review", "silhouette_read")
+ROLES = ("silhouette_ingest", "silhouette_segment", "silhouette_review", "silhouette_read", "silhouette_correct")
+CONTAINED = {  # who reviews may read; who corrects may review, and write contours as a segmenter may
+    ("silhouette_review", "silhouette_read"),
+    ("silhouette_correct", "silhouette_read"),
+    ("silhouette_correct", "silhouette_review"),
+    ("silhouette_correct", "silhouette_segment"),
+}
 RECORD = PictureRecord(origin="o", name="n", picture_id="n", stamp="s", reason="cut", judged_by="", store_id="")
 
 
@@ -55,11 +74,22 @@ def read(connection: psycopg.Connection) -> None:
     badlist.among(connection, ["a"])
     badlist.contents(connection)
     assert report.count_groups(connection)
+    model = group_versions.resolve_model(connection, group="outfit", model="")
+    assert list(
+        group_versions.counting_pictures(connection, group="outfit", model_digest=model, statuses=reviews.STATUSES)
+    )
+    assert checks.sizes(connection)
+    assert checks.orphans(connection)
     connection.execute("SELECT * FROM quarantine")
 
 
+def correct(connection: psycopg.Connection) -> None:
+    hand_in(connection, "anna", PERSON)
+    corrections.people_of(connection, segmentation_ids=[1])
+
+
 WORK: dict[str, Callable[[psycopg.Connection], None]] = dict(
-    zip(ROLES, (ingest, segment_more, review, read), strict=True)
+    zip(ROLES, (ingest, segment_more, review, read, correct), strict=True)
 )
 
 
@@ -89,7 +119,7 @@ def test_a_role_does_its_own_work(limited: psycopg.Connection, role: str) -> Non
 
 def test_a_role_does_not_the_work_of_another(limited: psycopg.Connection, role: str) -> None:
     for other, work in WORK.items():
-        if other != role and (role, other) != ("silhouette_review", "silhouette_read"):  # who reviews may read
+        if other != role and (role, other) not in CONTAINED:
             with pytest.raises(ServiceError, match="must have the rights of this step, got: permission denied"):
                 work(limited)
 
@@ -104,6 +134,7 @@ def test_a_role_does_not_the_work_of_another(limited: psycopg.Connection, role: 
         "UPDATE segmentations SET picture_sha256 = repeat('0', 64)",
         "UPDATE segmentations SET status_at = now()",
         "UPDATE segmentations SET people_count = 0",
+        "UPDATE segmentations SET author = 'x'",
         "INSERT INTO segmentations (picture_sha256, model_digest, width, height, status) VALUES ('', '', 1, 1, '')",
         "UPDATE people SET score = 0",
         "DELETE FROM people",

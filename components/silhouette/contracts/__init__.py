@@ -11,5 +11,6 @@ model_bundle ONNX, TorchScript, golden crops         export_model -> evaluate_mo
 segmenter    what serves it: an ONNX file, settings  segment_people -> deploy_model, classify_pictures
 evaluation   metrics and the gate's verdict          evaluate_model -> deploy_model
 scores       how answers are spread on the test split evaluate_model -> deploy_model -> classify_pictures
+markup       masks for markers, by name and number    export_masks -> markers -> import_masks
 predictions  one row a person classified             classify_pictures -> people, ret_meta
 """

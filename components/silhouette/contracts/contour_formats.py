@@ -96,7 +96,12 @@ def to_coco_rle(contours: Contours, *, width: int, height: int, compressed: bool
 
 
 def to_coco_polygons(
-    contours: Contours, *, points: Points = "edges", holes: Holes = "bridge", tolerance_px: float = 0.0
+    contours: Contours,
+    *,
+    points: Points = "edges",
+    holes: Holes = "bridge",
+    joined: bool = False,
+    tolerance_px: float = 0.0,
 ) -> list[list[float]]:
     """Write one polygon a part, [x0, y0, x1, y1, ...] in pixels of the picture.
 
@@ -104,6 +109,8 @@ def to_coco_polygons(
         contours: In pixels of the picture.
         points: What a coordinate means; with ``edges`` and bridges pycocotools reads the same mask again.
         holes: ``bridge``, ``drop`` (they are filled) or ``refuse``.
+        joined: Join the parts to one polygon by lines there and back, for tools that take every polygon for a person.
+            As ``edges`` such a line encloses nothing.
         tolerance_px: Leave out points that move the outline by no more than this (Douglas and Peucker, 1973). With
             0 nothing is left out; with 1 a person has about a quarter of the points.
 
@@ -113,6 +120,8 @@ def to_coco_polygons(
     import cv2
 
     polygons = _polygons(contours, points, holes)
+    if joined and polygons:
+        polygons = [_joined(polygons)]
     if tolerance_px > 0:
         coarse = (cv2.approxPolyDP(polygon, tolerance_px, True).reshape(-1, 2) for polygon in polygons)
         polygons = [fine if len(few) < 3 else few for few, fine in zip(coarse, polygons, strict=True)]
@@ -127,13 +136,14 @@ def coco_annotation(
     category_id: int,
     width: int,
     height: int,
-    form: Literal["rle", "polygons"] = "rle",
+    form: Literal["rle", "polygons", "polygon"] = "rle",
     holes: Holes = "bridge",
 ) -> CocoAnnotation:
     """Return a person's entry for a COCO file.
 
     `area` is the number of pixels and `bbox` (left, top, width, height) holds exactly them, as pycocotools counts
-    them; `iscrowd` is 0, because a line is one person whatever the form.
+    them; `iscrowd` is 0, because a line is one person whatever the form: run lengths, one polygon a part, or one
+    ``polygon`` for all of a person.
 
     Raises:
         InputError: As `to_coco_rle` and `to_coco_polygons`.
@@ -145,7 +155,7 @@ def coco_annotation(
         id=annotation_id,
         image_id=image_id,
         category_id=category_id,
-        segmentation=rle if form == "rle" else to_coco_polygons(contours, holes=holes),
+        segmentation=rle if form == "rle" else to_coco_polygons(contours, holes=holes, joined=form == "polygon"),
         area=int(counts[1::2].sum()),
         bbox=[left, top, right - left, bottom - top],
         iscrowd=0,

@@ -9,8 +9,11 @@ people         contours, written in bulk, read for a snapshot
 reviews        verdicts of markers, and every verdict before
 doubts         how doubtful each segmentation is, filled in before a review
 review_queue   what a reviewer of a group sees, the most doubtful first
+corrections    contours that a person drew, taken instead of a model's
 badlist        picture ids that must not be used
+group_versions the version of each of a group's pictures that counts
 report         counts by group, model, status and age
+checks         what looks odd, for people who look after it
 versions/      the migrations themselves, in SQL
 """
 

@@ -15,6 +15,7 @@ from silhouette.database.connection import guarded
 from silhouette.errors import InputError
 
 NOT_SEGMENTED = "not_segmented"
+CORRECTIONS = "corrections"  # in place of a model's digest: what people drew and counts
 AGES = ("day", "week", "month", "older")
 _MANY = 10_000  # pictures from which on looking each up costs more than reading all segmentations
 
@@ -24,7 +25,8 @@ class StatusCount:
     """Pictures of a group, by content, that have one status with one model.
 
     Attributes:
-        model_digest: The segmenter's, with its settings; empty where no model has seen a picture of the group.
+        model_digest: The segmenter's, with its settings; `CORRECTIONS` for those that count; empty where no model has
+            seen a picture of the group.
         status: One of `silhouette.database.reviews.STATUSES`, or ``not_segmented``.
         pictures: How many have it.
         people: That the model found on them.
@@ -120,26 +122,28 @@ def _statuses(connection: psycopg.Connection, group_id: int, contents: int) -> S
     connection.execute("SELECT set_config('enable_nestloop', %s, true)", ("off" if contents > _MANY else "on",))
     rows = connection.execute(
         """
-        SELECT model_digest, status, count(*), coalesce(sum(people_count), 0),
+        SELECT model, status, count(*), coalesce(sum(people_count), 0),
             count(*) FILTER (WHERE age < interval '1 day'),
             count(*) FILTER (WHERE age >= interval '1 day' AND age < interval '7 days'),
             count(*) FILTER (WHERE age >= interval '7 days' AND age < interval '30 days'),
             count(*) FILTER (WHERE age >= interval '30 days')
         FROM (
-            SELECT model_digest, status, people_count, now() - status_at AS age
+            SELECT CASE author WHEN '' THEN model_digest ELSE %(corrections)s END AS model, status, people_count,
+                now() - status_at AS age
             FROM segmentations s
-            WHERE EXISTS (
+            WHERE (author = '' OR status IN ('approved', 'nobody')) AND EXISTS (
                 SELECT FROM labels l
-                WHERE l.group_id = %s AND l.withdrawn_at IS NULL AND l.picture_sha256 = s.picture_sha256
+                WHERE l.group_id = %(group)s AND l.withdrawn_at IS NULL AND l.picture_sha256 = s.picture_sha256
             )
         ) AS seen
-        GROUP BY model_digest, status
-        ORDER BY model_digest, array_position(ARRAY['unchecked', 'approved', 'rejected', 'nobody'], status)
+        GROUP BY model, status
+        ORDER BY model COLLATE "C", array_position(ARRAY['unchecked', 'approved', 'rejected', 'nobody'], status)
         """,
-        (group_id,),
+        {"group": group_id, "corrections": CORRECTIONS},
     ).fetchall()
     found: list[StatusCount] = []
-    for model_digest in dict.fromkeys(row[0] for row in rows) or [""]:
+    models = dict.fromkeys(row[0] for row in rows)
+    for model_digest in models if models.keys() - {CORRECTIONS} else ["", *models]:
         of_model = [
             StatusCount(
                 model_digest=model_digest,
@@ -152,6 +156,7 @@ def _statuses(connection: psycopg.Connection, group_id: int, contents: int) -> S
             if row[0] == model_digest
         ]
         found += of_model
-        if missing := contents - sum(item.pictures for item in of_model):
+        missing = contents - sum(item.pictures for item in of_model)
+        if missing and model_digest != CORRECTIONS:
             found.append(StatusCount(model_digest=model_digest, status=NOT_SEGMENTED, pictures=missing, people=0))
     return found

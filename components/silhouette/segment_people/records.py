@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from silhouette.database import reviews, segmentations
+from silhouette.database import corrections, reviews, segmentations
 from silhouette.database.connection import guarded, now
 from silhouette.database.reviews import Verdict
 from silhouette.database.segmentations import Segmentation
@@ -103,7 +103,11 @@ class Records:
 
     def _make_room(self, sha256s: Sequence[str], began: datetime) -> None:
         """Remove what is to be done again; a verdict that came while we worked stays, unless its picture was named."""
-        self._decide([sha256 for sha256 in sha256s if sha256 in self._named], "unchecked", REDONE)
+        if named := [sha256 for sha256 in sha256s if sha256 in self._named]:
+            self._decide(named, "unchecked", REDONE)
+            corrections.take_back(
+                self._connection, sha256s=named, before=began, reviewer=self._orders.reviewer, reason=REDONE
+            )
         segmentations.remove_unchecked(self._connection, model_digest=self._digest, sha256s=sha256s, before=began)
 
     def _decide(self, sha256s: Sequence[str], status: reviews.Status, reason: str) -> None:
