@@ -1,6 +1,6 @@
 """Corrections: contours that a person drew, which later steps take instead of a model's.
 
-A correction is a segmentation with an author (`versions/0004_corrections.py`). It counts while it is ``approved`` or
+A correction is a segmentation with an author (`versions/0005_corrections.py`). It counts while it is ``approved`` or
 ``nobody``; of one picture at most one does. A new one retires the one before, which stays with its people and its
 history, and rejects the segmentation that it corrects, so that whoever looks at that one sees that it was corrected.
 Taken back or rejected, a correction counts no more and the models' own verdicts hold again.

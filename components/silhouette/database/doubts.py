@@ -59,7 +59,7 @@ def has_others(connection: psycopg.Connection, *, model_digest: str) -> bool:
     """
     with guarded_statement(connection):
         row = connection.execute(
-            "SELECT EXISTS (SELECT FROM segmentations WHERE model_digest <> %s)", (model_digest,)
+            "SELECT EXISTS (SELECT FROM segmentations WHERE model_digest <> %s AND author = '')", (model_digest,)
         ).fetchone()
     return row is not None and bool(row[0])
 
@@ -123,7 +123,7 @@ def to_compare(
             SELECT s.id, s.width, s.height, array_agg(o.id ORDER BY o.id)
             FROM ({_PART_OF_GROUP}) AS part
                 JOIN segmentations s USING (picture_sha256)
-                JOIN segmentations o ON o.picture_sha256 = s.picture_sha256 AND o.id <> s.id
+                JOIN segmentations o ON o.picture_sha256 = s.picture_sha256 AND o.id <> s.id AND o.author = ''
             WHERE s.model_digest = %(model)s AND s.doubt IS NOT NULL
             GROUP BY s.id HAVING max(o.id) > s.compared_to ORDER BY s.picture_sha256
             """,  # noqa: S608  our names

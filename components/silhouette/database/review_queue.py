@@ -157,7 +157,7 @@ def models_of(connection: psycopg.Connection, group_id: int) -> list[SeenBy]:
         rows = connection.execute(
             """
             SELECT model_digest, count(*), max(created_at) FROM segmentations s
-            WHERE EXISTS (
+            WHERE s.author = '' AND EXISTS (
                 SELECT FROM labels l
                 WHERE l.group_id = %s AND l.withdrawn_at IS NULL AND l.picture_sha256 = s.picture_sha256
             )
