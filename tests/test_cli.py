@@ -15,7 +15,7 @@ from silhouette.names import safe_key
 CHECKOUT = Path(__file__).resolve().parents[1]
 COMMANDS = [
     "version", "download", "segment", "snapshot", "dataset", "train", "export", "evaluate", "deploy", "infer", "run",
-    "badlist", "db",
+    "badlist", "db", "ret-meta",
 ]  # fmt: skip
 
 

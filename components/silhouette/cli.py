@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from silhouette import __version__, cli_database
+from silhouette import __version__, cli_database, cli_ret_meta
 from silhouette.command import Output, command, login, show, state_dir, tell
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.names import safe_key
@@ -39,6 +39,7 @@ app = typer.Typer(
 
 app.add_typer(cli_database.badlist, name="badlist")
 app.add_typer(cli_database.db, name="db")
+app.add_typer(cli_ret_meta.ret_meta, name="ret-meta")
 
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 Source = Annotated[

@@ -105,6 +105,31 @@ def replace(
     return LabelChanges(pictures=counted, new=added - changed, changed=changed, withdrawn=withdrawn)
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownDataset:
+    """A group's dataset as it was last downloaded: its digest, and how many pictures it has."""
+
+    digest: str
+    pictures: int
+
+
+def latest_dataset(connection: psycopg.Connection, *, group: str) -> KnownDataset | None:
+    """Return what is known of a group's dataset as it is now, or None when the group was never downloaded.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded(connection):
+        row = connection.execute(
+            """
+            SELECT digest, pictures FROM datasets JOIN groups ON groups.id = datasets.group_id
+            WHERE name = %s ORDER BY seen_at DESC LIMIT 1
+            """,
+            (group.replace("\0", ""),),
+        ).fetchone()
+    return KnownDataset(digest=row[0], pictures=row[1]) if row else None
+
+
 def _lock_group(connection: psycopg.Connection, group: str) -> int:
     """Return the group's number; a second process that brings the same group in waits here."""
     connection.execute("INSERT INTO groups (name) VALUES (%s) ON CONFLICT DO NOTHING", (group,))
