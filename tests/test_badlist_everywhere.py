@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from silhouette.build_dataset.build import build_dataset
+from silhouette.build_ret_meta.build import build_ret_meta
 from silhouette.classify_pictures.classify import GALLERY_NAME, REPORT_NAME, classify_pictures
 from silhouette.cli import app
 from silhouette.config import Config, load_config
@@ -47,6 +48,7 @@ class World:
     triton: Triton
     model: str
     config: Config
+    connection: psycopg.Connection
 
 
 def _crops(world: World) -> bytes:
@@ -82,6 +84,19 @@ def _inference(name: str) -> Callable[[World], bytes]:
     return show
 
 
+def _ret_meta(world: World) -> bytes:
+    """Return all documents, and what a run says of those that it made or kept."""
+    out = world.folder / "ret_meta"
+    build_ret_meta(
+        groups=["badlist"], out=out, store=world.store, connection=world.connection, triton=world.triton,
+        config=world.config,
+    )  # fmt: skip
+    rows = [row for row in (out / "documents.csv").read_text().splitlines() if ",left out," not in row]
+    documents = [data for _, data in world.store.get_many(list(world.store.list_keys("ret_meta/"))) if data[:1] == b"{"]
+    shown = "\n".join(row for row in rows if ",withdrawn," not in row)  # where it is named as taken away
+    return b"".join(documents) + shown.encode()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shows:
     """An artifact: what it shows of pictures, without its list of what was left out; by id, by SHA-256 or both."""
@@ -97,6 +112,7 @@ ARTIFACTS = {
     "predictions": Shows(made=_inference(predictions.FILE_NAME), by_id=True, by_sha256=True),
     "gallery": Shows(made=_inference(GALLERY_NAME), by_id=True, by_sha256=False),
     "inference report": Shows(made=_inference(REPORT_NAME), by_id=False, by_sha256=False),
+    "ret_meta": Shows(made=_ret_meta, by_id=True, by_sha256=True),
 }
 
 
@@ -158,7 +174,7 @@ def test_a_badlisted_picture_appears_in_nothing(
         (tmp_path / name).mkdir()
         world = World(
             dataset=folder, snapshot_digest=frozen.digest, folder=tmp_path / name, store=store, triton=triton,
-            model=model, config=config,
+            model=model, config=config, connection=connection,
         )  # fmt: skip
         return {name: artifact.made(world) for name, artifact in ARTIFACTS.items()}
 

@@ -60,6 +60,19 @@ def test_own_file_adds_a_group_of_any_name_in_the_order_of_its_classes(tmp_path:
 
 
 WRONG = {
+    "model that is two": (
+        "models: {g: {triton: a, onnx: b}}",
+        "models.g",
+        "a model must be served by Triton or be an ONNX file, not both",
+        "{'triton': 'a', 'onnx': 'b'}",
+    ),
+    "evaluation of a served model": (
+        "models: {g: {evaluation: a}}",
+        "models.g",
+        "evaluation must come with onnx",
+        "{'evaluation': 'a'}",
+    ),
+    "threshold above 1": ("models: {g: {abstain_below: 2}}", "models.g.abstain_below", "less than or equal to 1", "2"),
     "unknown section": ("trainings: {epochs: 3}", "trainings", "Extra inputs are not permitted", "{'epochs': 3}"),
     "unknown key": ("training: {epoch: 3}", "training.epoch", "Extra inputs are not permitted", "3"),
     "too small": ("training: {epochs: 0}", "training.epochs", "greater than or equal to 1", "0"),

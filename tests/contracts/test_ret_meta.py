@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from silhouette.config import load_config
 from silhouette.contracts import contours, ret_meta
 from silhouette.contracts.ret_meta import Made, Model, Picture, RetMeta, Segmentation
 from silhouette.errors import InputError
@@ -120,7 +121,28 @@ def test_a_prediction_is_the_best_class_or_none_below_the_threshold(values: list
         assert found.label == asked.classes[found.probabilities.index(found.probability)]
 
 
-def test_the_example_of_the_page_is_a_valid_document() -> None:
+def shown(language: str) -> str:
+    """The first block of a language on the page."""
     page = (DOCS / "ret_meta.md").read_text(encoding="utf-8")
-    shown: Any = page.partition("```json\n")[2].partition("```")[0]
-    assert ret_meta.read(shown.encode(), where="docs/ret_meta.md").people
+    return page.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def test_the_example_of_the_page_is_a_valid_document() -> None:
+    assert ret_meta.read(shown("json").encode(), where="docs/ret_meta.md").people
+
+
+def test_the_configuration_of_the_page_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(shown("yaml"), encoding="utf-8")
+    config = load_config({"SILHOUETTE_CONFIG": str(tmp_path / "mine.yaml")})
+    assert {name: bool(model.onnx) for name, model in config.models.items()} == {
+        "summer test": False, "outfit": False, "test": True
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
+def test_the_decoder_of_the_page_gives_the_rings(path: Path) -> None:
+    page: dict[str, Any] = {}
+    exec(shown("python"), page)
+    for person in ret_meta.read(path.read_bytes(), where=path.name).people:
+        expected = [[tuple(point) for point in ring.tolist()] for ring in person.outline().rings]
+        assert page["rings_of"](person.contours) == expected

@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from silhouette.database import badlist, connect, installation_id, labels, pictures, report, reviews, segmentations
+from silhouette.database import (
+    badlist,
+    connect,
+    installation_id,
+    labels,
+    pictures,
+    posts,
+    report,
+    reviews,
+    segmentations,
+)  # fmt: skip
 from silhouette.database.people import read_people
 from silhouette.database.pictures import PictureRecord
 from silhouette.database.segmentations import Segmentation
@@ -30,6 +40,9 @@ def ingest(connection: psycopg.Connection) -> None:
     for numbers in ([1, 2], [1, 3]):
         rows = [picture(number) for number in numbers]
         labels.replace(connection, group="g", dataset_digest="a" * 64, pictures=rows)
+    number = posts.begin(connection, service="s", picture_id="p", content_digest="a" * 64)
+    posts.end(connection, post_id=number, receipt="r")
+    assert posts.latest(connection, service="s", picture_ids=["p"])["p"].receipt == "r"
 
 
 def segment_more(connection: psycopg.Connection) -> None:
@@ -56,6 +69,9 @@ def read(connection: psycopg.Connection) -> None:
     badlist.contents(connection)
     assert report.count_groups(connection)
     connection.execute("SELECT * FROM quarantine")
+    posts.latest(connection, service="s", picture_ids=["p"])
+    assert labels.latest_dataset(connection, group="outfit") is not None
+    assert segmentations.segmenters(connection, groups=["outfit"])
 
 
 WORK: dict[str, Callable[[psycopg.Connection], None]] = dict(
@@ -110,6 +126,8 @@ def test_a_role_does_not_the_work_of_another(limited: psycopg.Connection, role: 
         "DELETE FROM pictures",
         "UPDATE labels SET label = 'x'",
         "DELETE FROM labels",
+        "UPDATE ret_meta_posts SET content_digest = repeat('0', 64)",
+        "DELETE FROM ret_meta_posts",
         "UPDATE badlist SET reason = 'x'",
         "UPDATE installation SET id = gen_random_uuid()",
         "UPDATE alembic_version SET version_num = '1'",

@@ -17,6 +17,7 @@ from silhouette.picture_source.fetcher import Fetcher
 from silhouette.picture_source.returned import RetMetaService
 from silhouette.post_ret_meta.outcomes import PostRetMetaReport
 from silhouette.post_ret_meta.post import post_ret_meta
+from tests.database.conftest import login
 from tests.download_pictures.faulty_service import (
     Fault,
     FaultyService,
@@ -139,6 +140,19 @@ def test_a_bounded_number_is_on_its_way(world: World, service: FaultyService, po
     service.pause_s = 0.02
     assert post(workers=3).posted == 33
     assert 1 < service.on_their_way <= 3
+
+
+def test_a_login_with_the_rights_of_these_steps_is_enough(
+    world: World, service: FaultyService, post: Post, postgres_dsn: str
+) -> None:
+    with login(postgres_dsn, role="silhouette_read") as dsn:
+        with connect(dsn) as limited:
+            world.connection, owner = limited, world.connection
+            build(world, strength=4.0)
+            with pytest.raises(ServiceError, match="must have the rights of this step"):
+                post(connection=limited)
+            owner.execute(f"GRANT silhouette_ingest TO {limited.info.user}")
+            assert post(connection=limited).posted == 3
 
 
 # ---- every answer has its behaviour

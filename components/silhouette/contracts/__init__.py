@@ -8,5 +8,6 @@ crops        person crops, masks, labels, splits     build_dataset -> train_clas
 training     checkpoints and logs of one experiment  train_classifier -> export_model
 model_bundle ONNX, TorchScript, golden crops         export_model -> evaluate_model, deploy_model
 evaluation   metrics and the gate's verdict          evaluate_model -> deploy_model
-predictions  one row a person classified             classify_pictures -> people, ret_meta
+predictions  one row a person classified             classify_pictures -> people
+ret_meta     what goes back, one document a picture  build_ret_meta -> post_ret_meta -> the picture service
 """

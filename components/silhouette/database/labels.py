@@ -14,6 +14,7 @@ import psycopg
 
 from silhouette.database.connection import guarded
 from silhouette.errors import InputError
+from silhouette.names import is_text
 
 _LONGEST_NAME = 1500  # bytes: what PostgreSQL can index
 
@@ -119,13 +120,15 @@ def latest_dataset(connection: psycopg.Connection, *, group: str) -> KnownDatase
     Raises:
         ServiceError: PostgreSQL went away.
     """
+    if not is_text(group):
+        return None
     with guarded(connection):
         row = connection.execute(
             """
             SELECT digest, pictures FROM datasets JOIN groups ON groups.id = datasets.group_id
             WHERE name = %s ORDER BY seen_at DESC LIMIT 1
             """,
-            (group.replace("\0", ""),),
+            (group,),
         ).fetchone()
     return KnownDataset(digest=row[0], pictures=row[1]) if row else None
 

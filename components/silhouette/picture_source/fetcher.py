@@ -200,8 +200,10 @@ class Fetcher:
             for raw_name, raw_value in response.headers:
                 name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
                 found[name] = f"{found[name]}, {value}" if name in found else value
-            if response.status == 200 or body is not None:
+            if response.status == 200 or (body is not None and response.status == 201):
                 return Response(status=response.status, headers=found, body=_body(response, found, max_bytes))
+            if body is not None:
+                return Response(status=response.status, headers=found, body=_words(response, found, max_bytes))
             _drain(response, found)
             if response.status in _TRY_AGAIN:
                 raise _BusyError(response.status, retry_after_s(found.get("retry-after", ""), found.get("date", "")))
@@ -268,6 +270,13 @@ def _body(response: httpcore2.Response, headers: Mapping[str, str], max_bytes: i
             raise PictureError("too_many_bytes", f"at most {max_bytes} bytes are read, the server sends more")
         body.write(chunk)
     return body.getvalue()
+
+
+def _words(response: httpcore2.Response, headers: Mapping[str, str], max_bytes: int) -> bytes:
+    """Return what an answer says beside its status, which is all that counts; nothing when it says too much."""
+    with suppress(PictureError, *_BROKEN):
+        return _body(response, headers, max_bytes)
+    return b""
 
 
 def _drain(response: httpcore2.Response, headers: Mapping[str, str]) -> None:
