@@ -63,7 +63,7 @@ def test_every_command_says_what_it_does(command: str) -> None:
         ["--groups", *GROUPS],
         ["--groups", GROUPS[0], "--groups", *GROUPS[1:]],
         [*(word for group in GROUPS for word in ("--groups", group))],
-        [f"--groups={GROUPS[0]}", "-g", GROUPS[1], "--groups", GROUPS[2]],
+        [f"--groups={GROUPS[0]}", "-g", *GROUPS[1:]],
         ["--groups", *GROUPS, "--segmenter", "aa"],
         ["--segmenter", "aa", "--groups", *GROUPS],
     ],

@@ -16,7 +16,7 @@ ret_meta = typer.Typer(
     no_args_is_help=True, help="What goes back to the picture service: build the documents, then post them."
 )
 
-_LISTS = ("--groups", "--accept-refused")
+_LISTS = ("--groups", "-g", "--accept-refused")
 
 
 class _ListsOfNames(TyperCommand):

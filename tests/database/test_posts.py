@@ -40,7 +40,10 @@ def test_the_last_row_of_a_picture_at_this_service_counts(connection: psycopg.Co
     found = latest(connection, "p", "лето '\"%", "nobody")
     assert found.keys() == {"p", "лето '\"%"}
     assert (found["p"].content_digest, found["p"].receipt, len(found["p"].failure)) == (B, "", 1999)
-    assert connection.execute("SELECT count(*) FROM ret_meta_posts").fetchone() == (4,)
+    assert found["p"].has_arrived, "the first one did"
+    posts.end(connection, post_id=begin(connection, "refused"), failure="no")
+    assert not latest(connection, "refused")["refused"].has_arrived
+    assert connection.execute("SELECT count(*) FROM ret_meta_posts").fetchone() == (5,)
 
 
 @pytest.mark.parametrize(

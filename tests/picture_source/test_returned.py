@@ -84,7 +84,14 @@ def test_a_service_that_cannot_be_reached_got_nothing(unused_port: int) -> None:
     service.close()
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"receipt": ""}', b'{"receipt": "r", "content_digest": "x"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b'{"receipt": ""}', b'{"receipt": "r", "content_digest": "x"}',
+        b'{"receipt": "\\u0000", "content_digest": "%s"}' % DIGEST.encode(),
+        b'{"receipt": "\\ud800", "content_digest": "%s"}' % DIGEST.encode(),
+    ],
+)  # fmt: skip
 def test_a_200_without_a_whole_receipt_leaves_a_doubt(body: bytes) -> None:
     with client(Scripted(lambda path, _: Response(body))) as service, pytest.raises(DoubtError):
         send(service)

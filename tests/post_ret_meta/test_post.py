@@ -412,3 +412,19 @@ def test_a_dry_run_compares_with_whatever_the_service_has(world: World, service:
     assert "replaces one that cannot be compared: the service's document must be" in next(
         lines for lines in told if lines.startswith("p0\n")
     )
+
+
+def test_names_of_strangers_give_no_orders_to_a_terminal(
+    world: World, service: FaultyService, post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "p\n\x1b[2Jerror: all is lost"
+    world.add(name, "red")
+    world.write()
+    build(world)
+    told: list[str] = []
+    post(dry_run=True, tell=told.append)
+    assert any(lines.startswith(repr(name)) for lines in told)
+    service.pictures[name] = Served(data=b"x")
+    service.fail_document(name, refusal(422, "bad", "no\x1b[2J"))
+    assert post().failed == {"refused": 1}
+    assert "\x1b" not in "".join(told) + caplog.text

@@ -7,7 +7,7 @@ was never ended says that nobody knows whether the document arrived: the service
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import psycopg
 
@@ -26,6 +26,7 @@ class Post:
         content_digest: Of the document.
         receipt: Of the service; empty while there is none.
         failure: Why the service did not take it; empty unless it said so.
+        has_arrived: This document or an earlier one of the picture is at the service, or may be.
     """
 
     post_id: int
@@ -33,6 +34,7 @@ class Post:
     content_digest: str
     receipt: str
     failure: str
+    has_arrived: bool
 
     @property
     def in_doubt(self) -> bool:
@@ -54,15 +56,15 @@ def latest(connection: psycopg.Connection, *, service: str, picture_ids: Collect
     with guarded_statement(connection):
         rows = connection.execute(
             """
-            SELECT DISTINCT ON (picture_id) id, picture_id, content_digest, receipt, failure FROM ret_meta_posts
+            SELECT DISTINCT ON (picture_id)
+                id, picture_id, content_digest, receipt, failure, bool_or(failure = '') OVER (PARTITION BY picture_id)
+            FROM ret_meta_posts
             WHERE service = %s AND picture_id = ANY(%s) ORDER BY picture_id, id DESC
             """,
             (service, list(picture_ids)),
         ).fetchall()
-    return {
-        row[1]: Post(post_id=row[0], picture_id=row[1], content_digest=row[2], receipt=row[3], failure=row[4])
-        for row in rows
-    }
+    names = [item.name for item in fields(Post)]
+    return {row[1]: Post(**dict(zip(names, row, strict=True))) for row in rows}
 
 
 def begin(connection: psycopg.Connection, *, service: str, picture_id: str, content_digest: str) -> int:

@@ -24,7 +24,7 @@ _DOUBTFUL = {500, 502, 504}  # said by one who may have taken it, or stands befo
 class Receipt(Answer):
     """What the service says of the document that it has; `document` is left out in the answer to sending."""
 
-    receipt: str = Field(min_length=1, max_length=500)
+    receipt: str = Field(pattern="^[^\\x00]+$", max_length=500)  # PostgreSQL keeps no NUL
     content_digest: str = Field(pattern="^[0-9a-f]{64}$")
     document: dict[str, Any] | None = None
 

@@ -34,6 +34,15 @@ class Candidate:
     before: Post | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A document that may be sent, with its bytes as they are stored."""
+
+    document: RetMeta
+    data: bytes
+    before: Post | None
+
+
 def candidates(pictures: GroupPictures, address: str, connection: psycopg.Connection) -> Iterator[Candidate]:
     """Yield every picture of the groups, sorted by id, a few hundred read at a time.
 
@@ -56,7 +65,7 @@ def candidates(pictures: GroupPictures, address: str, connection: psycopg.Connec
             yield Candidate(item=item, is_bad=is_bad, before=before.get(name))
 
 
-def read_document(candidate: Candidate, *, store: Store, accepted: Collection[str]) -> tuple[RetMeta, bytes] | Outcome:
+def read_document(candidate: Candidate, *, store: Store, accepted: Collection[str]) -> Ready | Outcome:
     """Read a picture's document, or say why none is sent.
 
     Args:
@@ -89,10 +98,10 @@ def read_document(candidate: Candidate, *, store: Store, accepted: Collection[st
                 f" the document of {row.picture_id!r}); build with a model that passed, or say --accept-refused"
                 f" {group!r}"
             )
-    return document, data
+    return Ready(document=document, data=data, before=candidate.before)
 
 
 def _left_there(candidate: Candidate) -> list[str]:
-    if candidate.before is None or candidate.before.failure:
+    if candidate.before is None or not candidate.before.has_arrived:
         return []
     return ["it is on the badlist, and the service has a document of it from before; ask its owners to remove that"]

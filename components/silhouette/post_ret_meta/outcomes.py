@@ -94,10 +94,11 @@ class Tally:
         """
         what, name = outcome.what, outcome.picture_id
         self.outcomes[what] += 1
+        shown = [text if text.isprintable() else repr(text) for text in (name, *outcome.lines)]  # of strangers
         if what == CHANGED:
-            tell("\n".join([name, *(f"    {line}" for line in outcome.lines)]))
+            tell("\n    ".join(shown))
         elif outcome.lines:
-            _LOG.warning("%s: %s", name, "; ".join(outcome.lines))
+            _LOG.warning("%s: %s", shown[0], "; ".join(shown[1:]))
         self.still_there += what == BADLISTED and bool(outcome.lines)
         if what not in _FINE:
             self.failed[what] += 1

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING
 from silhouette.database import posts
 from silhouette.database.connection import try_lock, unlock
 from silhouette.database.pictures import write_often
-from silhouette.database.posts import Post
 from silhouette.errors import InputError, ServiceError
 from silhouette.group_pictures import GroupPictures
 from silhouette.picture_source.returned import RetMetaService
-from silhouette.post_ret_meta.candidates import Candidate, candidates, read_document
+from silhouette.post_ret_meta.candidates import Candidate, Ready, candidates, read_document
 from silhouette.post_ret_meta.deliver import Failure, Outgoing, deliver
 from silhouette.post_ret_meta.difference import differences
 from silhouette.post_ret_meta.outcomes import (
@@ -36,13 +35,14 @@ from silhouette.post_ret_meta.outcomes import (
     Tally,
 )
 from silhouette.progress import track
-from silhouette.store import Store, as_they_end
+from silhouette.store import Store, as_they_end, in_parallel
 
 if TYPE_CHECKING:
     import psycopg
 
 _LOG = logging.getLogger(__name__)
 WORKERS = 8
+_READERS = 4
 _LOCK_WAIT_S = 10.0
 
 
@@ -85,21 +85,20 @@ def post_ret_meta(
         pictures = GroupPictures(groups, folder=Path(scratch), store=store, connection=connection)
         _require_known(service, pictures.groups)
 
-        def one(candidate: Candidate) -> Outcome:
-            read = read_document(candidate, store=store, accepted=accept_refused)
-            if isinstance(read, Outcome):
-                return read
-            document, data = read
-            name = document.picture.picture_id
+        def read(candidate: Candidate) -> Ready | Outcome:
+            return read_document(candidate, store=store, accepted=accept_refused)
+
+        def post(ready: Ready | Outcome) -> Outcome:
+            if isinstance(ready, Outcome):
+                return ready
             if dry_run:
-                lines = differences(document, service.received(name))
-                return Outcome(picture_id=name, what=CHANGED if lines else KNOWN, lines=lines)
-            outgoing = Outgoing(picture_id=name, content_digest=document.content_digest, data=data)
-            return _post(outgoing, candidate.before, connection=connection, service=service, ask=ask)
+                return _compare(ready, service)
+            return _post(ready, connection=connection, service=service, ask=ask)
 
         found = candidates(pictures, service.address, connection)
         shown = track(found, total=pictures.total, description="comparing" if dry_run else "posting ret_meta")
-        for outcome in as_they_end(one, shown, workers=workers):
+        ready = in_parallel(read, shown, workers=_READERS)  # so that who sends waits for the service alone
+        for outcome in as_they_end(post, ready, workers=workers):
             tally.add(outcome, tell=tell, where=service.where)
     counts = tally.outcomes
     if counts.total() == counts[WITHOUT] + counts[BADLISTED]:
@@ -158,12 +157,16 @@ def _require_known(service: RetMetaService, groups: Sequence[str]) -> None:
             )
 
 
-def _post(
-    document: Outgoing, before: Post | None, *, connection: psycopg.Connection, service: RetMetaService, ask: bool
-) -> Outcome:
+def _compare(ready: Ready, service: RetMetaService) -> Outcome:
+    name = ready.document.picture.picture_id
+    lines = differences(ready.document, service.received(name))
+    return Outcome(picture_id=name, what=CHANGED if lines else KNOWN, lines=lines)
+
+
+def _post(ready: Ready, *, connection: psycopg.Connection, service: RetMetaService, ask: bool) -> Outcome:
     """Deliver a document unless it is there, and keep the ledger."""
-    name, digest = document.picture_id, document.content_digest
-    same = before if before and before.content_digest == digest else None
+    name, digest = ready.document.picture.picture_id, ready.document.content_digest
+    same = ready.before if ready.before and ready.before.content_digest == digest else None
     if same and same.receipt:
         there = service.received(name) if ask else same
         if there and there.content_digest == digest:
@@ -174,7 +177,8 @@ def _post(
         if in_doubt
         else posts.begin(connection, service=service.address, picture_id=name, content_digest=digest)
     )
-    answer = deliver(service, document, doubtful=in_doubt is not None)
+    outgoing = Outgoing(picture_id=name, content_digest=digest, data=ready.data)
+    answer = deliver(service, outgoing, doubtful=in_doubt is not None)
     if not isinstance(answer, Failure):
         posts.end(connection, post_id=post_id, receipt=answer.receipt)
         return Outcome(picture_id=name, what=POSTED)
