@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 COMPILED = Path(__file__).parent / "compiled"
-PIPELINES = ("training", "markup")  # pipelines/<name>.py defines the pipeline <name>
+PIPELINES = ("training", "markup", "metadata")  # pipelines/<name>.py defines the pipeline <name>
 STALE = "the compiled pipelines must be what the code says, {names} differ; run `make compile` and commit the result"
 HEADER = "# Made by `make compile` from pipelines/{name}.py: do not edit.\n"
 

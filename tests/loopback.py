@@ -105,7 +105,7 @@ class Scripted:
     def __init__(self, answer: Callable[[str, int], Response]) -> None:
         self.asked: list[tuple[str, str]] = []
         self._answer = answer
-        self.app = Starlette(routes=[Route("/{rest:path}", self._handle)])
+        self.app = Starlette(routes=[Route("/{rest:path}", self._handle, methods=["GET", "PUT"])])
 
     def _handle(self, request: Request) -> Response:
         path = request.scope["raw_path"].decode()

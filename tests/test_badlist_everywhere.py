@@ -19,6 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from silhouette.build_dataset.build import build_dataset
+from silhouette.build_ret_meta.build import build_ret_meta
 from silhouette.classify_pictures.classify import GALLERY_NAME, REPORT_NAME, classify_pictures
 from silhouette.cli import app
 from silhouette.config import Config, load_config
@@ -114,6 +115,19 @@ def _masks(world: World) -> bytes:
     return b"".join(name.encode() + data for name, data in sorted(files.items()))
 
 
+def _ret_meta(world: World) -> bytes:
+    """Return all documents, and what a run says of those that it made or kept."""
+    out = world.folder / "ret_meta"
+    build_ret_meta(
+        groups=["badlist"], out=out, store=world.store, connection=world.connection, triton=world.triton,
+        config=world.config,
+    )  # fmt: skip
+    rows = [row for row in (out / "documents.csv").read_text().splitlines() if ",left out," not in row]
+    documents = [data for _, data in world.store.get_many(list(world.store.list_keys("ret_meta/"))) if data[:1] == b"{"]
+    shown = "\n".join(row for row in rows if ",withdrawn," not in row)  # where it is named as taken away
+    return b"".join(documents) + shown.encode()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shows:
     """An artifact: what it shows of pictures, without its list of what was left out; by id, by SHA-256 or both."""
@@ -184,6 +198,7 @@ ARTIFACTS = {
     "review page": Shows(made=_review, by_id=True, by_sha256=True),
     "mask export": Shows(made=_masks, by_id=True, by_sha256=True),
     "inference report": Shows(made=_inference(REPORT_NAME), by_id=False, by_sha256=False),
+    "ret_meta": Shows(made=_ret_meta, by_id=True, by_sha256=True),
 }
 
 

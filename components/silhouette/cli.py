@@ -23,6 +23,7 @@ from silhouette import (
     cli_config,
     cli_database,
     cli_masks,
+    cli_ret_meta,
     cli_review,
     cli_rollout,
     cli_serving,
@@ -56,6 +57,7 @@ cli_rollout.register(app)
 cli_training.register(app)
 app.command()(cli_review.review)
 app.add_typer(cli_masks.masks, name="masks")
+app.add_typer(cli_ret_meta.ret_meta, name="ret-meta")
 
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 Source = Annotated[

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from silhouette.config_file import Layer, environment_layers, holder, merge, read_layer
 from silhouette.errors import SettingError
@@ -160,6 +160,24 @@ class ServingConfig(_Section):
     max_disagreement: float | None = Field(default=0.5, ge=0, le=1)
 
 
+class ModelConfig(_Section):
+    """The model that answers for a group in `ret_meta`: one that Triton serves, or an ONNX file."""
+
+    triton: str = ""  # empty: the group's
+    version: int | None = Field(default=None, ge=1)  # none: the latest that is served
+    onnx: str = ""
+    evaluation: str = ""  # empty: metrics.json beside the ONNX file
+    abstain_below: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _is_one_model(self) -> ModelConfig:
+        if self.onnx and (self.triton or self.version):
+            raise ValueError("a model must be served by Triton or be an ONNX file, not both")
+        if self.evaluation and not self.onnx:
+            raise ValueError("evaluation must come with onnx: a served model was judged before it was deployed")
+        return self
+
+
 class Config(_Section):
     """The whole configuration; `for_run` lays a run's parameters over it."""
 
@@ -171,6 +189,7 @@ class Config(_Section):
     export: ExportConfig
     gate: GateConfig
     serving: ServingConfig
+    models: dict[str, ModelConfig] = {}
 
     def for_run(self, *, training: Mapping[str, Any], gate: Mapping[str, Any], gpus: int | None) -> Config:
         """Return the configuration with a run's parameters in it.

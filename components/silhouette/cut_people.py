@@ -255,7 +255,11 @@ def _cut(
 
     scale = min(1.0, THUMBNAIL_SIDE / max(picture.height, picture.width))
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    main = max(people, key=_rank, default=None)
+    main = max(
+        people,
+        key=lambda person: contour_bytes.main_rank(person.contours, score=person.score, index=person.index),
+        default=None,
+    )
     return CutPicture(
         picture_id=picture_id,
         object_key=object_key,
@@ -268,7 +272,7 @@ def _cut(
                 label=label if everyone or person is main else "",
                 is_main=person is main,
                 contours=person.contours,
-                crop=_crop(picture, person, shape),
+                crop=crops_of(picture, person.contours, person.box_xyxy, shapes=[shape])[0],
             )
             for person in people
         ),
@@ -277,15 +281,25 @@ def _cut(
     )
 
 
-def _crop(picture: WorkingPicture, person: _Found, shape: CropShape) -> Pixels:
-    contours, box_xyxy = picture.to_pixels(person.contours, person.box_xyxy)
+def crops_of(
+    picture: WorkingPicture,
+    contours: Contours,
+    box_xyxy: tuple[float, float, float, float],
+    *,
+    shapes: Sequence[CropShape],
+) -> list[Pixels]:
+    """Cut a person out of a picture, once for every shape.
+
+    Args:
+        picture: The picture, decoded once.
+        contours: Of the person, in pixels of the original.
+        box_xyxy: Of the person, in pixels of the original.
+        shapes: Of the crops.
+    """
+    contours, box_xyxy = picture.to_pixels(contours, box_xyxy)
     height, width = picture.pixels.shape[:2]
     mask = contour_bytes.to_mask(contours, width=width, height=height)
-    crop, _ = cut_person(
-        picture.pixels, mask, box_xyxy, size=shape.size, margin=shape.margin, background=shape.background
-    )
-    return crop
-
-
-def _rank(person: _Found) -> tuple[float, float, int]:
-    return contour_bytes.main_rank(person.contours, score=person.score, index=person.index)
+    return [
+        cut_person(picture.pixels, mask, box_xyxy, size=shape.size, margin=shape.margin, background=shape.background)[0]
+        for shape in shapes
+    ]

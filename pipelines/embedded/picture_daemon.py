@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from pipelines.embedded.installation import Installation
 from pipelines.embedded.processes import Launch
+from pipelines.embedded.returned_documents import DOCUMENTS_NAME
 from pipelines.embedded.service import Service
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -31,8 +32,10 @@ class PictureDaemon(Service):
         """Run the server with this Python, from this checkout."""
         port, root = self.port(installation, "http"), installation.state_dir / "samples"
         module = "pipelines.embedded.picture_service"
+        documents = installation.folder(self.name) / DOCUMENTS_NAME  # samples may be deleted and drawn again
+        places = ["--root", str(root), "--documents", str(documents)]
         return Launch(
-            command=[sys.executable, "-m", module, "--port", str(port), "--root", str(root)],
+            command=[sys.executable, "-m", module, "--port", str(port), *places],
             environment={
                 "SILHOUETTE_PICTURE_SERVICE_TOKEN": installation.secret(self.name, "token"),
                 "PYTHONPATH": os.pathsep.join((str(CHECKOUT), str(CHECKOUT / "components"))),
@@ -68,4 +71,5 @@ class PictureDaemon(Service):
 
     def sources(self) -> Sequence[Path]:
         """Restart when the server's code changed."""
-        return [path for path in (Path(__file__).with_name("picture_service.py"),) if path.exists()]
+        names = ("picture_service.py", "returned_documents.py")
+        return [path for path in map(Path(__file__).with_name, names) if path.exists()]

@@ -4,7 +4,8 @@
 (FOLDER itself, or its sub-folders): a group is a folder with ``group.json`` (``name``, ``classes``) and
 ``pictures.jsonl`` (a line a picture: ``picture_id``, ``file``, ``label``, ``pixset_id``, ``split``). The bearer token
 is SILHOUETTE_PICTURE_SERVICE_TOKEN. Files are read when asked for and their ETag is the SHA-256 of what is really
-there, so that groups may be added and pictures changed while it runs.
+there, so that groups may be added and pictures changed while it runs. Documents that come back (`ret_meta`) are kept in
+a file beside (`pipelines.embedded.returned_documents`).
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from silhouette.errors import SettingError, SilhouetteError
+from pipelines.embedded.returned_documents import DOCUMENTS_NAME, Received, ReturnedDocuments
+from silhouette.contracts import ret_meta
+from silhouette.errors import InputError, SettingError, SilhouetteError
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
+MAX_DOCUMENT_BYTES = 1 << 20
 TOKEN_VARIABLE = "SILHOUETTE_PICTURE_SERVICE_TOKEN"  # noqa: S105  the variable's name, no token
 
 
@@ -134,12 +139,13 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def create_app(root: Path, token: str) -> Starlette:
+def create_app(root: Path, token: str, *, documents: Path | None = None) -> Starlette:
     """Make the ASGI application.
 
     Args:
         root: A group's folder, or a folder of such.
         token: What ``Authorization: Bearer`` must carry.
+        documents: The file that keeps the documents that come back; None: below `root`.
 
     Raises:
         SettingError: The token is empty, or `root` is no folder.
@@ -148,21 +154,24 @@ def create_app(root: Path, token: str) -> Starlette:
         raise SettingError(f"{TOKEN_VARIABLE} must be set, it is empty; the picture service serves nobody without it")
     if not root.is_dir():
         raise SettingError(f"--root must be a folder, {root} is none; make the samples first")
-    catalogue = Catalogue(root)
+    catalogue, returned = Catalogue(root), ReturnedDocuments(documents or root / DOCUMENTS_NAME)
 
-    def answer(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         segments = [unquote(part) for part in _raw_path(request).split("/")[1:]]
         if segments == ["health"]:
             return JSONResponse({"status": "ok"})
         try:
             _authorise(request, token)
-            return _route(catalogue, request, segments)
+            if request.method == "PUT":
+                body = await _document(request)
+                return await run_in_threadpool(_put, catalogue, returned, request, segments, body)
+            return await run_in_threadpool(_route, catalogue, returned, request, segments)
         except _Refusal as refusal:
             headers = {"WWW-Authenticate": "Bearer"} if refusal.status == 401 else None
             return JSONResponse(refusal.body, refusal.status, headers)
 
     # one route: a name may hold %2F, which a router's path parameters would take apart
-    return Starlette(routes=[Route("/{rest:path}", answer, methods=["GET"])])
+    return Starlette(routes=[Route("/{rest:path}", answer, methods=["GET", "PUT"])])
 
 
 def _raw_path(request: Request) -> str:
@@ -176,7 +185,43 @@ def _authorise(request: Request, token: str) -> None:
         raise _Refusal(401, "unauthorized", "the header Authorization must be `Bearer <token>` with the right token")
 
 
-def _route(catalogue: Catalogue, request: Request, segments: list[str]) -> Response:
+async def _document(request: Request) -> bytes:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_DOCUMENT_BYTES:
+            raise _Refusal(413, "too_large", f"a document has at most {MAX_DOCUMENT_BYTES} bytes")
+    return bytes(body)
+
+
+def _put(
+    catalogue: Catalogue, returned: ReturnedDocuments, request: Request, segments: list[str], body: bytes
+) -> Response:
+    """Take a document: of a picture that is here, as it is here, in a schema that is known."""
+    match segments:
+        case ["pictures", picture_id, "ret_meta"]:
+            picture, _ = _picture(catalogue, picture_id)
+        case _:
+            raise _Refusal(404, "not_found", "there is no such address; see docs/picture_service.openapi.yaml")
+    try:
+        document = ret_meta.read(body, where="the body")
+    except InputError as error:
+        raise _Refusal(422, "bad_document", str(error)) from None
+    if request.headers.get("idempotency-key", "") != document.content_digest:
+        raise _Refusal(422, "bad_key", "Idempotency-Key must be the document's content_digest")
+    if document.picture.picture_id != picture_id:
+        raise _Refusal(422, "bad_document", f"the document must be of picture {picture_id!r}")
+    if document.picture.sha256 != picture["sha256"]:
+        raise _Refusal(409, "picture_changed", f"the document is of other bytes than picture {picture_id!r} has")
+    received, is_new = returned.take(picture_id, document.content_digest, body)
+    return JSONResponse(_receipt(received), 201 if is_new else 200)
+
+
+def _receipt(received: Received) -> dict[str, Any]:
+    return {"receipt": received.receipt, "content_digest": received.content_digest, "received_at": received.at}
+
+
+def _route(catalogue: Catalogue, returned: ReturnedDocuments, request: Request, segments: list[str]) -> Response:
     match segments:
         case ["groups"]:
             groups = catalogue.groups().items()
@@ -194,6 +239,12 @@ def _route(catalogue: Catalogue, request: Request, segments: list[str]) -> Respo
             return JSONResponse(_picture(catalogue, picture_id)[0])
         case ["pictures", picture_id, "content"]:
             return _content(request, *_picture(catalogue, picture_id))
+        case ["pictures", picture_id, "ret_meta"]:
+            _picture(catalogue, picture_id)
+            received = returned.latest(picture_id)
+            if received is None:
+                raise _Refusal(404, "no_ret_meta", f"there is no document of picture {picture_id!r}")
+            return JSONResponse({**_receipt(received), "document": json.loads(received.document)})
     raise _Refusal(404, "not_found", "there is no such address; see docs/picture_service.openapi.yaml")
 
 
@@ -248,9 +299,10 @@ def main(arguments: Sequence[str] | None = None, *, serve: Callable[..., None] |
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; default: %(default)s")
     parser.add_argument("--port", type=int, required=True, help="port to listen on")
     parser.add_argument("--root", type=Path, required=True, help="folder of a group, or of several")
+    parser.add_argument("--documents", type=Path, help="file that keeps what comes back; default: in the root folder")
     options = parser.parse_args(arguments)
     try:
-        app = create_app(options.root, os.environ.get(TOKEN_VARIABLE, ""))
+        app = create_app(options.root, os.environ.get(TOKEN_VARIABLE, ""), documents=options.documents)
     except SilhouetteError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -16,6 +16,7 @@ from silhouette.database import (
     installation_id,
     labels,
     pictures,
+    posts,
     report,
     reviews,
     segmentations,
@@ -49,6 +50,9 @@ def ingest(connection: psycopg.Connection) -> None:
     for numbers in ([1, 2], [1, 3]):
         rows = [picture(number) for number in numbers]
         labels.replace(connection, group="g", dataset_digest="a" * 64, pictures=rows)
+    number = posts.begin(connection, service="s", picture_id="p", content_digest="a" * 64)
+    posts.end(connection, post_id=number, receipt="r")
+    assert posts.latest(connection, service="s", picture_ids=["p"])["p"].receipt == "r"
 
 
 def segment_more(connection: psycopg.Connection) -> None:
@@ -81,6 +85,9 @@ def read(connection: psycopg.Connection) -> None:
     assert checks.sizes(connection)
     assert checks.orphans(connection)
     connection.execute("SELECT * FROM quarantine")
+    posts.latest(connection, service="s", picture_ids=["p"])
+    assert labels.latest_dataset(connection, group="outfit") is not None
+    assert segmentations.segmenters(connection, groups=["outfit"])
 
 
 def correct(connection: psycopg.Connection) -> None:
@@ -141,6 +148,8 @@ def test_a_role_does_not_the_work_of_another(limited: psycopg.Connection, role: 
         "DELETE FROM pictures",
         "UPDATE labels SET label = 'x'",
         "DELETE FROM labels",
+        "UPDATE ret_meta_posts SET content_digest = repeat('0', 64)",
+        "DELETE FROM ret_meta_posts",
         "UPDATE badlist SET reason = 'x'",
         "UPDATE installation SET id = gen_random_uuid()",
         "UPDATE alembic_version SET version_num = '1'",

@@ -4,6 +4,8 @@
         service.fail("p003", status(500), times=2)
         report = download_here(service, store, connection, tmp_path / "out")
 
+It takes documents back as well: `fail_document` answers the next of them with a fault, before or after it was taken.
+
 A fault writes what it likes to the socket: a wrong length, half a body, no end. Every switch may be thrown from any
 thread while requests run, and pictures may come, go and change. `asked` counts the requests for a picture's bytes,
 `sent` those of them that were answered with the whole of them.
@@ -21,8 +23,8 @@ import sys
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -62,6 +64,19 @@ class Served:
         return self.etag or f'"{self.sha256[:16]}"'
 
 
+@dataclass(frozen=True, kw_only=True)
+class Returned:
+    """A document that the service took."""
+
+    key: str
+    receipt: str
+    body: bytes
+
+    def told(self, *, whole: bool) -> dict[str, Any]:
+        found = {"receipt": self.receipt, "content_digest": self.key}
+        return {**found, "document": json.loads(self.body)} if whole else found
+
+
 Fault = Callable[["_Handler", bytes], None]
 """Answers one request for a picture's bytes."""
 
@@ -81,6 +96,26 @@ def status(code: int, **headers: str) -> Fault:
         handler.answer(code, b"no", {name.replace("_", "-"): value for name, value in headers.items()})
 
     return answer
+
+
+def refusal(code: int, error: str, message: str, **headers: str) -> Fault:
+    """Answer with a status and the service's own words."""
+
+    def answer(handler: _Handler, _data: bytes) -> None:
+        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        handler.answer(code, json.dumps({"error": error, "message": message}).encode(), told)
+
+    return answer
+
+
+def hang(seconds: float) -> Fault:
+    """Say nothing for so long, then close."""
+
+    def wait(handler: _Handler, _data: bytes) -> None:
+        time.sleep(seconds)
+        handler.close_connection = True
+
+    return wait
 
 
 def hang_up(handler: _Handler, _data: bytes) -> None:
@@ -153,6 +188,10 @@ class FaultyService:
         before_page: Called with the number of every page, from 1, before it is made.
         cursor_of: Makes the cursor of the next page out of the number of pictures that were listed.
         listing_faults: Answer the next requests for a page, first in first out.
+        returned: Every document that was ever taken, by picture, the latest last.
+        puts: Documents that came, by picture, taken or not.
+        questions: How often the document of a picture was asked for.
+        on_their_way: The most documents that came at the same time.
     """
 
     def __init__(
@@ -173,6 +212,12 @@ class FaultyService:
         self.before_page: Callable[[int], None] = lambda _number: None
         self.cursor_of: Callable[[int], str] = str
         self.listing_faults: list[Fault] = []
+        self.returned: defaultdict[str, list[Returned]] = defaultdict(list)
+        self.puts: Counter[str] = Counter()
+        self.questions: Counter[str] = Counter()
+        self.on_their_way = 0
+        self._now = 0
+        self._document_faults: defaultdict[str, list[tuple[Fault, bool]]] = defaultdict(list)
         self.lock = threading.Lock()
         self._faults: defaultdict[str, list[Fault]] = defaultdict(list)
         self._always: dict[str, Fault] = {}
@@ -211,9 +256,15 @@ class FaultyService:
             else:
                 self._faults[picture_id] += [fault] * times
 
+    def fail_document(self, picture_id: str, fault: Fault, *, times: int = 1, taken: bool = False) -> None:
+        """Answer the next documents of a picture with a fault; `taken`: after they were taken."""
+        with self.lock:
+            self._document_faults[picture_id] += [(fault, taken)] * times
+
     def heal(self) -> None:
         """Forget all faults."""
         with self.lock:
+            self._document_faults.clear()
             self._faults.clear()
             self._always.clear()
             self.listing_faults.clear()
@@ -236,6 +287,31 @@ class FaultyService:
             self.asked[picture_id] += 1
             planned = self._faults[picture_id]
             return planned.pop(0) if planned else self._always.get(picture_id)
+
+    def document_fault_of(self, picture_id: str) -> tuple[Fault | None, bool]:
+        with self.lock:
+            self.puts[picture_id] += 1
+            planned = self._document_faults[picture_id]
+            return planned.pop(0) if planned else (None, True)
+
+    def take(self, picture_id: str, key: str, body: bytes) -> Returned:
+        """Keep a document, unless the latest of the picture has this key."""
+        with self.lock:
+            there = self.returned[picture_id]
+            if not there or there[-1].key != key:
+                there.append(Returned(key=key, receipt=f"receipt {picture_id} {len(there) + 1}", body=body))
+            return there[-1]
+
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        with self.lock:
+            self._now += 1
+            self.on_their_way = max(self.on_their_way, self._now)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._now -= 1
 
     def listing(self, cursor: str, *, pixset: str | None = None) -> dict[str, Any]:
         with self.lock:
@@ -318,6 +394,11 @@ class _Handler(BaseHTTPRequestHandler):
         parts = [unquote(part) for part in split.path.split("/")[1:]]
         if len(parts) == 3 and parts[0] == "pictures" and parts[2] == "content":
             self._content(service, parts[1])
+        elif len(parts) == 3 and parts[0] == "pictures" and parts[2] == "ret_meta":
+            with service.lock:
+                service.questions[parts[1]] += 1
+                latest = service.returned[parts[1]][-1:]
+            self._json(latest[0].told(whole=True)) if latest else self.answer(404)
         elif parts == ["groups"]:
             self._json({"groups": [{"group": service.group, "classes": service.classes}]})
         elif parts == ["groups", service.group]:
@@ -328,6 +409,27 @@ class _Handler(BaseHTTPRequestHandler):
             self._page(service, split.query, pixset=parts[1])
         else:
             self.answer(404)
+
+    def do_PUT(self) -> None:
+        service = self.server.service
+        service.tokens.add(self.headers.get("Authorization", ""))
+        parts = [unquote(part) for part in urlsplit(self.path).path.split("/")[1:]]
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if parts[0] != "pictures" or parts[2:] != ["ret_meta"] or parts[1] not in service.pictures:
+            self.answer(404)
+            return
+        if len(body) < int(self.headers["Content-Length"]):  # whoever sent it was killed
+            return
+        with service.taking():
+            if service.pause_s:
+                time.sleep(service.pause_s)
+            fault, taken = service.document_fault_of(parts[1])
+            if taken:
+                received = service.take(parts[1], self.headers["Idempotency-Key"], body)
+            if fault is not None:
+                fault(self, body)
+            else:
+                self._json(received.told(whole=False))
 
     def _json(self, content: Any) -> None:
         self.answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"})

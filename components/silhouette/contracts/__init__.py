@@ -13,4 +13,5 @@ evaluation   metrics and the gate's verdict          evaluate_model -> deploy_mo
 scores       how answers are spread on the test split evaluate_model -> deploy_model -> classify_pictures
 markup       masks for markers, by name and number    export_masks -> markers -> import_masks
 predictions  one row a person classified             classify_pictures -> people, ret_meta
+ret_meta     what goes back, one document a picture  build_ret_meta -> post_ret_meta -> the picture service
 """

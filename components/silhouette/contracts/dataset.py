@@ -215,8 +215,12 @@ def read_refused(path: Path) -> Iterator[RefusedPicture]:
         yield RefusedPicture(**record)
 
 
-def read_rows(path: Path, classes: Sequence[str]) -> Iterator[PictureRow]:
+def read_rows(path: Path, classes: Sequence[str] | None) -> Iterator[PictureRow]:
     """Yield the rows of a `dataset.csv`.
+
+    Args:
+        path: The file.
+        classes: What a label may be; None: the table alone is there, so its labels are taken as they are.
 
     Raises:
         InputError: It is missing or malformed (line and value are named).
@@ -244,8 +248,8 @@ def _records(path: Path, kind: type) -> Iterator[tuple[dict[str, Any], str]]:
             yield record, where
 
 
-def _read_row(record: dict[str, Any], classes: Sequence[str], *, where: str) -> PictureRow:
-    if record["label"] not in (classes or ("",)):
+def _read_row(record: dict[str, Any], classes: Sequence[str] | None, *, where: str) -> PictureRow:
+    if classes is not None and record["label"] not in (classes or ("",)):
         raise InputError(f"{where}: label must be one of {list(classes)}, got {record['label']!r}")
     if record["split"] not in ("", *SPLITS):
         raise InputError(f"{where}: split must be one of {list(SPLITS)} or empty, got {record['split']!r}")

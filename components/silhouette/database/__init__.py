@@ -12,6 +12,7 @@ review_queue   what a reviewer of a group sees, the most doubtful first
 corrections    contours that a person drew, taken instead of a model's
 badlist        picture ids that must not be used
 group_versions the version of each of a group's pictures that counts
+posts          what was sent back to the picture service, and its receipts
 report         counts by group, model, status and age
 checks         what looks odd, for people who look after it
 versions/      the migrations themselves, in SQL

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import psycopg
 
-from silhouette.database.connection import guarded
+from silhouette.database.connection import guarded, guarded_statement
 from silhouette.errors import InputError
 
 # the SHA-256 of all bytes that ever came in under an id of the badlist, in any group
@@ -80,8 +80,8 @@ def entries(connection: psycopg.Connection) -> list[BadlistEntry]:
 
 
 def among(connection: psycopg.Connection, picture_ids: Collection[str]) -> set[str]:
-    """Return those of the pictures that are on the badlist."""
-    with guarded(connection):
+    """Return those of the pictures that are on the badlist; threads may share the connection."""
+    with guarded_statement(connection):
         rows = connection.execute(
             "SELECT picture_id FROM badlist WHERE picture_id = ANY(%s)", (list(picture_ids),)
         ).fetchall()

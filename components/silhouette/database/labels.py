@@ -14,6 +14,7 @@ import psycopg
 
 from silhouette.database.connection import guarded
 from silhouette.errors import InputError
+from silhouette.names import is_text
 
 _LONGEST_NAME = 1500  # bytes: what PostgreSQL can index
 
@@ -103,6 +104,33 @@ def replace(
         )
         connection.execute("DROP TABLE new_labels")
     return LabelChanges(pictures=counted, new=added - changed, changed=changed, withdrawn=withdrawn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownDataset:
+    """A group's dataset as it was last downloaded: its digest, and how many pictures it has."""
+
+    digest: str
+    pictures: int
+
+
+def latest_dataset(connection: psycopg.Connection, *, group: str) -> KnownDataset | None:
+    """Return what is known of a group's dataset as it is now, or None when the group was never downloaded.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    if not is_text(group):
+        return None
+    with guarded(connection):
+        row = connection.execute(
+            """
+            SELECT digest, pictures FROM datasets JOIN groups ON groups.id = datasets.group_id
+            WHERE name = %s ORDER BY seen_at DESC LIMIT 1
+            """,
+            (group,),
+        ).fetchone()
+    return KnownDataset(digest=row[0], pictures=row[1]) if row else None
 
 
 def _lock_group(connection: psycopg.Connection, group: str) -> int:

@@ -77,6 +77,28 @@ def add(connection: psycopg.Connection, *, model_digest: str, found: Sequence[Se
     return len(ids)
 
 
+def segmenters(connection: psycopg.Connection, *, groups: Collection[str]) -> list[str]:
+    """Return the digests of the models that saw pictures of the groups: who saw the most first, then the latest.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded(connection):
+        rows = connection.execute(
+            """
+            SELECT model_digest FROM segmentations s
+                JOIN (
+                    SELECT DISTINCT picture_sha256 FROM labels JOIN groups ON groups.id = labels.group_id
+                    WHERE withdrawn_at IS NULL AND name = ANY(%s)
+                ) wanted USING (picture_sha256)
+            WHERE s.author = ''
+            GROUP BY model_digest ORDER BY count(*) DESC, max(s.created_at) DESC, model_digest
+            """,
+            (list(groups),),
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
 def not_to_redo(
     connection: psycopg.Connection,
     *,

@@ -8,5 +8,6 @@ addresses.py  the guard: which addresses may be contacted at all
 folder.py     a folder of the user's own
 prefix.py     a prefix of an S3 bucket
 tree.py       the layout that folder and prefix share: classes, splits, manifest
+returned.py   documents that go back to the service, and what it has of them
 pixsets.py    the JSON file that lists pixsets
 """

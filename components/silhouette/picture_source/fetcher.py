@@ -3,7 +3,8 @@
 Writes nothing. `Fetcher.get` is one GET request with all that it takes: every connection is made to an address that
 addresses.py has just checked (also after a redirect, also when a name is looked up again), redirects are counted,
 sizes are capped while the body arrives, silence and trickles end by the clock, and what may pass is tried again, as
-late as `Retry-After` asks. The bearer token goes to one origin and nowhere else.
+late as `Retry-After` asks. `Fetcher.put` sends something to the token's own origin within the same limits, once:
+whether it may be sent again is for the caller to know. The bearer token goes to one origin and nowhere else.
 
 Proxies are not used, whatever the environment says: behind a proxy it is the proxy that looks the name up, and a
 guard that cannot see the address cannot refuse it.
@@ -41,6 +42,7 @@ _HEAD_BYTES = 4 << 10  # the first read after a request; what comes with the hea
 _DRAINED_BYTES = 64 << 10  # an answer as small as this is read to its end, so that the connection can be used again
 _HEADERS = [(b"Accept", b"*/*"), (b"Accept-Encoding", b"identity"), (b"User-Agent", b"silhouette")]
 _BROKEN = (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError)
+_UNSENT = (httpcore2.ConnectError, httpcore2.ConnectTimeout, httpcore2.PoolTimeout, httpcore2.LocalProtocolError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class Fetched:
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """An answer: `headers` by lower-case name; `body` is empty unless `status` is 200."""
+    """An answer: `headers` by lower-case name; `body` of a GET is empty unless `status` is 200."""
 
     status: int
     headers: Mapping[str, str]
@@ -136,6 +138,24 @@ class Fetcher:
             raise PictureError("unavailable", detail) from error
         raise AssertionError("stamina neither returned nor raised")
 
+    def put(self, url: str, body: bytes, *, max_bytes: int, headers: Mapping[str, str]) -> Response:
+        """Send a body to the service once and return its answer, whatever the status; no redirect is followed.
+
+        Raises:
+            PictureError: ``bad_url``, ``forbidden_address``, ``too_many_bytes``; ``unsent``: the service cannot be
+                reached, nothing was sent; ``unanswered``: it may have been sent, no whole answer came.
+        """
+        target = addresses.parse(url)
+        if target.origin != self._token_origin:
+            raise PictureError("forbidden_address", "a document goes to the service itself and nowhere else")
+        self._deadline.at = time.monotonic() + self._attempt_s
+        bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        try:
+            return self._ask(target, max_bytes=max_bytes, headers={**headers, **bearer}, body=body)
+        except _BROKEN as error:
+            reason = "unsent" if isinstance(error, _UNSENT) else "unanswered"
+            raise PictureError(reason, f"{self._shown(target)} did not answer ({_why(error)})") from error
+
     # ---- inside
 
     def _follow(self, target: Target, *, max_bytes: int, headers: Mapping[str, str]) -> Response:
@@ -158,23 +178,32 @@ class Fetcher:
                 raise
         raise PictureError("redirect_loop", f"{self._shown(target)} redirects to what is no http or https URL")
 
-    def _ask(self, target: Target, *, max_bytes: int, headers: Mapping[str, str]) -> Response:
-        """Send one request and read its answer.
+    def _ask(
+        self, target: Target, *, max_bytes: int, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Response:
+        """Send one request, GET or with a body PUT, and read its answer.
 
         Raises:
-            _BusyError: The answer is to come again.
+            _BusyError: The answer to a GET is to come again.
             PictureError: The body is larger than `max_bytes`, or compressed.
         """
         url = httpcore2.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
         told = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
         ours = [(b"Host", target.authority.encode("ascii")), *_HEADERS, *told]
-        with self._pool.stream("GET", url, headers=ours, extensions={"timeout": self._timeouts}) as response:
+        method = "GET" if body is None else "PUT"
+        if body is not None:
+            ours.append((b"Content-Length", str(len(body)).encode("ascii")))
+        with self._pool.stream(
+            method, url, headers=ours, content=body, extensions={"timeout": self._timeouts}
+        ) as response:
             found: dict[str, str] = {}
             for raw_name, raw_value in response.headers:
                 name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
                 found[name] = f"{found[name]}, {value}" if name in found else value
-            if response.status == 200:
-                return Response(status=200, headers=found, body=_body(response, found, max_bytes))
+            if response.status == 200 or (body is not None and response.status == 201):
+                return Response(status=response.status, headers=found, body=_body(response, found, max_bytes))
+            if body is not None:
+                return Response(status=response.status, headers=found, body=_words(response, found, max_bytes))
             _drain(response, found)
             if response.status in _TRY_AGAIN:
                 raise _BusyError(response.status, retry_after_s(found.get("retry-after", ""), found.get("date", "")))
@@ -241,6 +270,13 @@ def _body(response: httpcore2.Response, headers: Mapping[str, str], max_bytes: i
             raise PictureError("too_many_bytes", f"at most {max_bytes} bytes are read, the server sends more")
         body.write(chunk)
     return body.getvalue()
+
+
+def _words(response: httpcore2.Response, headers: Mapping[str, str], max_bytes: int) -> bytes:
+    """Return what an answer says beside its status, which is all that counts; nothing when it says too much."""
+    with suppress(PictureError, *_BROKEN):
+        return _body(response, headers, max_bytes)
+    return b""
 
 
 def _drain(response: httpcore2.Response, headers: Mapping[str, str]) -> None:

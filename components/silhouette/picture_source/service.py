@@ -36,24 +36,26 @@ Entry = SourcePicture | RefusedPicture
 """One line of a listing; refused is what cannot be stored as text, or lies where no URL leads."""
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """What the service says, read."""
+
     model_config = ConfigDict(extra="ignore")  # a service may tell more than we know
 
 
-class Group(_Answer):
+class Group(Answer):
     """A group as the service describes it."""
 
     group: str
     classes: Annotated[list[str], Field(fail_fast=True)]  # a long list of errors would fill the memory
 
 
-class Groups(_Answer):
+class Groups(Answer):
     """``GET /groups``."""
 
     groups: Annotated[list[Group], Field(fail_fast=True)]
 
 
-class ListedPicture(_Answer):
+class ListedPicture(Answer):
     """A picture's metadata."""
 
     picture_id: str = Field(min_length=1)
@@ -66,14 +68,14 @@ class ListedPicture(_Answer):
     url: str = ""
 
 
-class Page(_Answer):
+class Page(Answer):
     """One page of a listing; `next_cursor` null ends it."""
 
     pictures: Annotated[list[ListedPicture], Field(fail_fast=True)]
     next_cursor: str | None = None
 
 
-Model = TypeVar("Model", bound=_Answer)
+Model = TypeVar("Model", bound=Answer)
 
 
 class PictureService:
@@ -235,7 +237,7 @@ class PictureService:
         if status != 200:
             raise ServiceError(f"{self.where} must answer 200, got {status} for {url}; correct the URL or report it")
         try:
-            return _read(model, body)
+            return read_answer(model, body)
         except ValidationError as error:
             first: Any = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"])
@@ -266,7 +268,7 @@ def _allowed(settings: PictureServiceSettings) -> set[tuple[str, int]]:
         raise SettingError(f"SILHOUETTE_ALLOWED_ADDRESSES must be host:port,host:port ({error}); correct it") from None
 
 
-def _read(model: type[Model], body: bytes) -> Model:
+def read_answer(model: type[Model], body: bytes) -> Model:
     """Read an answer; NUL and lone surrogates become NUL and an escape, so that they can be told by the NUL."""
     try:
         answer = model.model_validate_json(body)

@@ -15,7 +15,10 @@ import yaml
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
-from pipelines.embedded.picture_service import create_app, main
+from pipelines.embedded.picture_service import MAX_DOCUMENT_BYTES, create_app, main
+from pipelines.embedded.returned_documents import ReturnedDocuments
+from silhouette.contracts import ret_meta
+from silhouette.contracts.ret_meta import Made, Model, Picture, Segmentation
 from silhouette.errors import SettingError
 from tests.loopback import TOKEN, jpeg, serving, write_group
 
@@ -43,9 +46,9 @@ def service(root: Path) -> Iterator[httpx2.Client]:
             yield client
 
 
-def checked(response: httpx2.Response, template: str) -> Any:
+def checked(response: httpx2.Response, template: str, *, method: str = "get") -> Any:
     """Return the body after holding it to the schema that the contract gives for this address and status."""
-    documented = CONTRACT["paths"][template]["get"]["responses"][str(response.status_code)]
+    documented = CONTRACT["paths"][template][method]["responses"][str(response.status_code)]
     if "$ref" in documented:
         documented = CONTRACT["components"]["responses"][documented["$ref"].rpartition("/")[2]]
     schema = {**documented["content"]["application/json"]["schema"], "components": CONTRACT["components"]}
@@ -56,8 +59,6 @@ def checked(response: httpx2.Response, template: str) -> Any:
 
 def test_the_contract_is_a_valid_document() -> None:
     validate(CONTRACT)
-    planned = CONTRACT["paths"]["/pictures/{picture_id}/ret_meta"]
-    assert planned["x-planned"] is True
 
 
 def test_health_wants_no_token(service: httpx2.Client) -> None:
@@ -170,6 +171,100 @@ def test_a_changed_byte_changes_the_etag_while_it_runs(tmp_path: Path) -> None:
         (group / "pictures" / "0.jpg").write_bytes(jpeg(99))
         after = client.get("/pictures/p000").json()
     assert before["etag"] != after["etag"]
+
+
+RET_META = "/pictures/{picture_id}/ret_meta"
+
+
+def document(client: httpx2.Client, picture_id: str = "p001", *, sha256: str = "", score: str = "approved") -> bytes:
+    """What may be sent of a picture; other scores make other content."""
+    metadata = client.get(f"/pictures/{quote(picture_id, safe='')}").json()
+    model = {
+        "classes": ["dress", "skirt"], "onnx_sha256": "1" * 64, "experiment": "e", "crops_digest": "c",
+        "abstain_below": 0.0, "gate": "passed",
+    }  # fmt: skip
+    made = {
+        "at": "2026-11-22T18:30:00Z", "code_version": "1", "inputs_digest": "0" * 64, "datasets": {},
+        "answered_by": {},
+    }  # fmt: skip
+    return ret_meta.to_bytes(
+        ret_meta.make(
+            picture=Picture(picture_id=picture_id, sha256=sha256 or metadata["sha256"], width=40, height=30),
+            segmentation=Segmentation.model_validate({"model_digest": "3" * 64, "review_status": score}),
+            people=[],
+            models={"outfit": Model.model_validate(model)},
+            made=Made.model_validate(made),
+        )
+    )
+
+
+def put(client: httpx2.Client, body: bytes, *, picture_id: str = "p001", key: str = "") -> httpx2.Response:
+    key = key or json.loads(body)["content_digest"]
+    address = f"/pictures/{quote(picture_id, safe='')}/ret_meta"
+    return client.put(address, content=body, headers={"Idempotency-Key": key, "Content-Type": "application/json"})
+
+
+@pytest.fixture
+def taker(root: Path, tmp_path: Path) -> Iterator[httpx2.Client]:
+    """A service of this test, without documents."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    with (
+        serving(create_app(root, TOKEN, documents=tmp_path / "documents" / "them")) as url,
+        httpx2.Client(base_url=url, headers=headers, trust_env=False) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("picture_id", ["p001", "odd/../id ж002"])
+def test_a_document_is_taken_once_and_told_with_its_receipt(taker: httpx2.Client, picture_id: str) -> None:
+    address = f"/pictures/{quote(picture_id, safe='')}/ret_meta"
+    assert checked(taker.get(address), RET_META)["error"] == "no_ret_meta"
+    body = document(taker, picture_id)
+    first = put(taker, body, picture_id=picture_id)
+    again = put(taker, body, picture_id=picture_id)
+    assert (first.status_code, again.status_code) == (201, 200)
+    told = checked(first, RET_META, method="put")
+    assert checked(again, RET_META, method="put") == told
+    assert checked(taker.get(address), RET_META) == {**told, "document": json.loads(body)}
+
+
+def test_another_document_takes_the_place_of_the_first_and_the_first_may_come_back(
+    taker: httpx2.Client, tmp_path: Path
+) -> None:
+    first, second = document(taker), document(taker, score="unchecked")
+    receipts = [put(taker, body).json()["receipt"] for body in (first, second, first)]
+    assert len(set(receipts)) == 3
+    assert taker.get("/pictures/p001/ret_meta").json()["document"] == json.loads(first)
+    assert ReturnedDocuments(tmp_path / "documents" / "them").counts() == {"p001": 3}
+
+
+def test_documents_outlive_the_service(root: Path, tmp_path: Path) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    receipts = []
+    for _ in range(2):
+        with (
+            serving(create_app(root, TOKEN, documents=tmp_path / "them")) as url,
+            httpx2.Client(base_url=url, headers=headers, trust_env=False) as client,
+        ):
+            receipts.append(put(client, document(client)).json()["receipt"])
+    assert receipts[0] == receipts[1]
+
+
+def test_a_document_that_does_not_fit_is_refused_in_its_own_way(taker: httpx2.Client) -> None:
+    good = document(taker)
+    for response, status, error in (
+        (put(taker, document(taker, sha256="9" * 64)), 409, "picture_changed"),
+        (put(taker, b" " * (MAX_DOCUMENT_BYTES + 1), key="0" * 64), 413, "too_large"),
+        (put(taker, b"{}", key="0" * 64), 422, "bad_document"),
+        (put(taker, good, key="0" * 64), 422, "bad_key"),
+        (put(taker, good, picture_id="p002"), 422, "bad_document"),
+        (put(taker, good, picture_id="nobody"), 404, "unknown_picture"),
+        (taker.put("/groups/outfit", content=good), 404, "not_found"),
+    ):
+        assert (response.status_code, checked(response, RET_META, method="put")["error"]) == (status, error)
+    refused = httpx2.put(f"{taker.base_url}/pictures/p001/ret_meta", content=good, trust_env=False)
+    assert refused.status_code == 401
+    assert taker.get("/pictures/p001/ret_meta").status_code == 404
 
 
 def test_it_refuses_to_serve_without_a_token_or_a_folder(
