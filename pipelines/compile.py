@@ -4,10 +4,14 @@ python -m pipelines.compile [--check]
 """
 
 import argparse
+import difflib
 import importlib
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+
+from silhouette.errors import InputError
 
 COMPILED = Path(__file__).parent / "compiled"
 PIPELINES = ("training",)  # pipelines/<name>.py defines the pipeline <name>
@@ -21,13 +25,25 @@ def _without_comments(text: str) -> str:
     return "".join(lines[next(number for number, line in enumerate(lines) if not line.startswith("#")) :])
 
 
-def compile_pipelines(folder: Path) -> list[Path]:
-    """Write every pipeline into `folder` and return the files."""
+def compiled_file(name: str) -> Path:
+    """Return the committed YAML of a pipeline.
+
+    Raises:
+        InputError: There is no such pipeline.
+    """
+    if name not in PIPELINES:
+        near = difflib.get_close_matches(name, PIPELINES, n=3) or PIPELINES
+        raise InputError(f"PIPELINE must be one of {', '.join(PIPELINES)}, got {name!r}; did you mean {near[0]}?")
+    return COMPILED / f"{name}.yaml"
+
+
+def compile_pipelines(folder: Path, names: Sequence[str] = PIPELINES) -> list[Path]:
+    """Write pipelines into `folder`, all unless some are named, and return the files."""
     from kfp import compiler
 
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in PIPELINES:
+    for name in names:
         pipeline = getattr(importlib.import_module(f"pipelines.{name}"), name)
         path = folder / f"{name}.yaml"
         compiler.Compiler().compile(pipeline, str(path))
@@ -38,11 +54,12 @@ def compile_pipelines(folder: Path) -> list[Path]:
     return written
 
 
-def stale_pipelines() -> list[str]:
-    """Return the names of committed files that differ from what the code compiles to."""
+def stale_pipelines(names: Sequence[str] = PIPELINES) -> list[str]:
+    """Return the names of committed files that differ from what the code compiles to, of all or of some pipelines."""
     with tempfile.TemporaryDirectory() as scratch:
-        fresh = {path.name: path.read_bytes() for path in compile_pipelines(Path(scratch))}
-    committed = {path.name: path.read_bytes() for path in COMPILED.glob("*.yaml")}
+        fresh = {path.name: path.read_bytes() for path in compile_pipelines(Path(scratch), names)}
+    every = names == PIPELINES
+    committed = {path.name: path.read_bytes() for path in COMPILED.glob("*.yaml") if every or path.stem in names}
     return sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
 
 
