@@ -63,7 +63,8 @@ def for_place(documents: Documents, *, retries: bool, registry: str = "") -> Doc
 
 def dump(documents: Documents) -> str:
     """Return documents as YAML; equal documents give equal text."""
-    return str(yaml.dump_all(documents, sort_keys=False, Dumper=_DUMPER, allow_unicode=True))
+    # lines are not folded: with and without libyaml they would be in different places
+    return str(yaml.dump_all(documents, sort_keys=False, Dumper=_DUMPER, allow_unicode=True, width=1_000_000))
 
 
 def load_pipeline(path: Path, *, retries: bool) -> Any:

@@ -41,7 +41,7 @@ from silhouette.errors import InputError, SettingError
 from silhouette.step import step
 
 SAMPLE_GROUP = "outfit"
-HERE = {"gpus": 0, "group": SAMPLE_GROUP}  # what a laptop says where the user says nothing
+HERE = {"gpus": 0, "extra_workers": [], "group": SAMPLE_GROUP}  # what a laptop says where the user says nothing
 LOCK_WAIT_S = 2.0
 
 
