@@ -50,6 +50,10 @@ submit: .venv/ready  ## run a pipeline there and follow it; PIPELINE GROUP SOURC
 schedule: .venv/ready  ## run it there again and again; CRON="0 3 * * 1" is Mondays at 3
 	@$(BIN)/python -m pipelines.submit $(RUN_OPTIONS) --cron "$$RUN_CRON" --every
 
+.PHONY: estimate
+estimate: .venv/ready  ## what it would cost: pictures, steps that are reused, GPU hours by earlier runs
+	@$(BIN)/python -m pipelines.cluster.estimate $(RUN_OPTIONS)
+
 .PHONY: runs
 runs: .venv/ready  ## list runs and schedules; GROUP=name for one group's
 	@$(BIN)/python -m pipelines.cluster runs --group "$$RUN_GROUP"

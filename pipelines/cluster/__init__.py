@@ -2,8 +2,8 @@
 
     settings.py      where KFP, the registry and the run's namespace are, from the environment
     access.py        the ways to KFP: a kubeconfig alone, a URL with or without a token, a pod's own account
-    kfp_api.py       the only door to the KFP API (v2beta1): timeouts, safe retries, errors as one line
-    kube_api.py      the few questions that are asked of Kubernetes itself
+    kfp_calls.py     one call of KFP's generated client: timeouts, what is tried again, errors as one line
+    kfp_api.py       the only door to the KFP API (v2beta1): what there is, what is made once
     checkout.py      a run is made of what is committed
     registry.py      the images of a run are in the registry
     preflight.py     the secrets, ConfigMaps, GPU nodes and the group of a run are there
@@ -12,7 +12,7 @@
     follow.py        what a run's steps do, live
     logs.py          what a run's steps printed
     estimate.py      what a run would cost, from earlier runs
-    __main__.py      `make cancel`, `logs`, `runs`, `follow`; submitting is pipelines/submit.py
+    __main__.py      `make runs`, `follow`, `logs`, `cancel`; submitting is pipelines/submit.py
 
 Nothing here runs in an image.
 """

@@ -15,7 +15,8 @@ from rich.console import Console
 from pipelines import submit
 from pipelines.cluster.access import open_access
 from pipelines.cluster.follow import ENDED, outcome, spoken, steps_of
-from pipelines.cluster.kfp_api import NOT_FOUND, Kfp, RefusedError
+from pipelines.cluster.kfp_api import Kfp
+from pipelines.cluster.kfp_calls import NOT_FOUND, RefusedError
 from pipelines.cluster.logs import step_logs
 from pipelines.cluster.runs import experiment_name
 from pipelines.cluster.settings import ClusterSettings, cluster_settings

@@ -17,7 +17,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from pipelines.cluster.kfp_api import Kfp, RefusedLoginError, UnreachableError
+from pipelines.cluster.kfp_api import Kfp
+from pipelines.cluster.kfp_calls import RefusedLoginError, UnreachableError
 from silhouette.errors import ServiceError
 
 ENDED = {"SUCCEEDED", "FAILED", "SKIPPED", "CANCELED"}  # kfp.Client's own wait forgets CANCELED

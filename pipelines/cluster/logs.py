@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from pipelines.cluster.follow import executors_of
-from pipelines.cluster.kfp_api import Kfp, RefusedError
+from pipelines.cluster.kfp_api import Kfp
+from pipelines.cluster.kfp_calls import RefusedError
 from silhouette.errors import InputError
 
 PATH = "/apis/v1alpha1/runs/{run}/nodes/{pod}/log"

@@ -16,7 +16,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import kfp_server_api
@@ -67,6 +67,7 @@ class KfpServer(StandIn):
         self.release = "2.17.0"
         self.multi_user = False
         self.plan = Plan()
+        self.step_s: dict[str, int] = {}  # how long a step of the next run took, seconds
         self.pipelines: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, dict[str, Any]] = {}
         self.documents: dict[str, list[dict[str, Any]]] = {}
@@ -175,7 +176,7 @@ class KfpServer(StandIn):
         documents = self._referred(body)
         made = {**body, "run_id": str(uuid.uuid4()), "state": "PENDING", "created_at": now(), "finished_at": None}
         self.runs[made["run_id"]] = made
-        self.steps[made["run_id"]] = _Workflow(documents, self.plan)
+        self.steps[made["run_id"]] = _Workflow(documents, self.plan, self.step_s)
         return made
 
     def _referred(self, body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -258,8 +259,8 @@ class KfpServer(StandIn):
 class _Workflow:
     """The nodes of a run; each look moves the first step that has not ended by one state."""
 
-    def __init__(self, documents: list[dict[str, Any]], plan: Plan) -> None:
-        self.plan, self.failure, self.started = plan, "", now()
+    def __init__(self, documents: list[dict[str, Any]], plan: Plan, step_s: dict[str, int]) -> None:
+        self.plan, self.failure, self.step_s = plan, "", step_s
         self.states = dict.fromkeys(_in_order(documents[0], documents[0]["root"]["dag"]["tasks"]), "")
 
     def advance(self) -> str:
@@ -286,6 +287,8 @@ class _Workflow:
                 continue
             found.append(_node(run_id, f"{name}-driver", "SUCCEEDED", f"wf-system-container-driver-7{number}"))
             step = _node(run_id, name, state, f"wf-8{number}")
+            began = datetime.now(UTC) - timedelta(seconds=self.step_s.get(name, 0))
+            step["start_time"] = began.strftime("%Y-%m-%dT%H:%M:%SZ")
             step["child_tasks"] = [{"pod_name": f"wf-9{number}"}]
             if state == "FAILED" and self.failure:
                 step["error"] = {"code": 13, "message": self.failure}

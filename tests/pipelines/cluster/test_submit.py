@@ -11,11 +11,12 @@ import pytest
 
 from pipelines import submit
 from pipelines.cluster import __main__ as commands
-from pipelines.cluster import kfp_api
+from pipelines.cluster import kfp_calls
 from pipelines.compile import COMPILED
+from pipelines.embedded.picture_service import create_app
 from pipelines.load import dump, for_place, read_documents
 from silhouette.store import Store
-from tests.loopback import write_classes
+from tests.loopback import TOKEN, serving, write_classes, write_group
 from tests.pipelines.cluster.conftest import Cluster, Program
 from tests.pipelines.cluster.kfp_server import Plan
 from tests.pipelines.cluster.kube_server import PROXY, node
@@ -393,13 +394,27 @@ def test_no_registry_at_all_is_one_line(program: Program, monkeypatch: pytest.Mo
     assert "SILHOUETTE_REGISTRY must say where the images are" in _one_line(done.err)
 
 
+def test_group_that_the_picture_service_does_not_know_is_refused(
+    program: Program, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write_group(tmp_path / "served", name=GROUP, classes=["a", "b"])
+    with serving(create_app(tmp_path / "served", TOKEN)) as url:
+        monkeypatch.setenv("SILHOUETTE_PICTURE_SERVICE_URL", url)
+        monkeypatch.setenv("SILHOUETTE_PICTURE_SERVICE_TOKEN", TOKEN)
+        done = program("--group", "nobody's")
+        assert done.code == 1
+        assert f'must be one that the picture service knows, got "nobody\'s"; it has {GROUP!r}' in _one_line(done.err)
+        assert not cluster.kube.pipelines
+        assert program("--group", GROUP, "--wait", "0").code == 0
+
+
 # ---- faults on the way
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kfp_api, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(kfp_api, "_LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr(kfp_calls, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(kfp_calls, "_LONGEST_PAUSE_S", 0.02)
 
 
 MAKES = ("/pipelines", "/upload_version", "/experiments", "/runs")
@@ -421,7 +436,7 @@ def test_lost_connection_while_following_resumes(
     program: Program, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, kind: str | int
 ) -> None:
     run_id = program("--group", "a", "--wait", "0").run_id
-    monkeypatch.setattr(kfp_api.Kfp.__init__, "__kwdefaults__", {"patience_s": 0.0})
+    monkeypatch.setattr(kfp_calls.Calls.__init__, "__kwdefaults__", {"patience_s": 0.0})
     cluster.kube.faults = [Fault("GET", f"/runs/{run_id}", kind, times=5)]
     done = program("follow", "--run", run_id, "--poll-s", "0.01", main=commands.main)
     assert done.code == 0, done.err
@@ -461,7 +476,7 @@ def test_token_that_expires_while_following_is_read_anew(
 
 def test_kfp_that_is_away_is_one_line(program: Program, monkeypatch: pytest.MonkeyPatch, unused_port: int) -> None:
     monkeypatch.setenv("SILHOUETTE_KFP_URL", f"http://127.0.0.1:{unused_port}")
-    monkeypatch.setattr(kfp_api.Kfp.__init__, "__kwdefaults__", {"patience_s": 0.0})
+    monkeypatch.setattr(kfp_calls.Calls.__init__, "__kwdefaults__", {"patience_s": 0.0})
     done = program("--group", "a")
     assert done.code == 1
     assert re.search(rf"KFP at http://127.0.0.1:{unused_port} must be reachable to look at KFP", _one_line(done.err))
@@ -472,7 +487,7 @@ def test_address_that_is_not_kfps_is_one_line(
 ) -> None:
     monkeypatch.setenv("SILHOUETTE_KFP_URL", cluster.registry.url)
     monkeypatch.setattr(cluster.registry, "answer", lambda asked: b"<html>a login page</html>")
-    monkeypatch.setattr(kfp_api.Kfp.__init__, "__kwdefaults__", {"patience_s": 0.0})
+    monkeypatch.setattr(kfp_calls.Calls.__init__, "__kwdefaults__", {"patience_s": 0.0})
     done = program("--group", "a")
     assert done.code == 1
     assert "see whether the address is KFP's" in _one_line(done.err)
