@@ -107,16 +107,9 @@ def send(
     order: Order, kfp: Kfp, settings: ClusterSettings, *, commit: str, many_users: bool, cron: str, console: Console
 ) -> str:
     """Upload inputs and pipeline, start the run or make the recurring run; return its id."""
-    arguments = {
-        **order.arguments,
-        **{
-            name: value
-            for name, value in upload_inputs(
-                order.everything(), store=open_store, base=checkout.CHECKOUT, say=console.print
-            ).items()
-            if value != order.everything()[name]
-        },
-    }
+    everything = order.everything()
+    sent = upload_inputs(everything, store=open_store, base=checkout.CHECKOUT, say=console.print)
+    arguments = {**order.arguments, **{name: value for name, value in sent.items() if value != everything[name]}}
     namespace = settings.run_namespace if many_users else ""
     document = dump(order.documents)
     with tempfile.TemporaryDirectory(prefix="silhouette-submit-") as folder:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.arguments import PATHS
-from silhouette.errors import InputError
+from silhouette.errors import InputError, SettingError
 from silhouette.store import Store, in_parallel
 
 PREFIX = "inputs"
@@ -33,6 +33,7 @@ def upload_inputs(
 
     Raises:
         InputError: A path is neither here nor a key of the store.
+        SettingError: The environment names no store.
         ServiceError: The store failed.
     """
     sent = dict(arguments)
@@ -41,7 +42,7 @@ def upload_inputs(
         if not given or "://" in given or given.startswith("wandb:"):
             continue
         path = base / Path(given).expanduser()
-        opened = store()
+        opened = _opened(store, name, given)
         if path.is_dir():
             sent[name] = _upload_folder(path, opened, say=say)
         elif path.is_file():
@@ -52,6 +53,16 @@ def upload_inputs(
                 " correct the path"
             )
     return sent
+
+
+def _opened(store: Callable[[], Store], name: str, given: str) -> Store:
+    try:
+        return store()
+    except SettingError as error:
+        rule = str(error).partition(";")[0]
+        raise SettingError(
+            f"the cluster's store must be named, {name} {given!r} is to be sent there: {rule}; docs/cluster_runs.md"
+        ) from None
 
 
 def _upload_file(path: Path, store: Store, *, say: Callable[[str], None]) -> str:

@@ -184,6 +184,16 @@ def test_path_that_is_nowhere_is_refused_before_a_run_is_started(program: Progra
     assert not cluster.kube.runs
 
 
+def test_store_that_is_not_named_is_one_line(
+    program: Program, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SILHOUETTE_S3_ENDPOINT")
+    told = _one_line(program("--group", "a").err)
+    assert "the cluster's store must be named, model_path" in told
+    assert "SILHOUETTE_S3_ENDPOINT must be set, it is empty; docs/cluster_runs.md" in told
+    assert not cluster.kube.runs
+
+
 # ---- refused before anything is started
 
 
