@@ -1,8 +1,8 @@
 """Follow a run: one line whenever a step begins or ends, readable at a terminal and in a log.
 
-KFP lists Argo's nodes: a step is a node with its task's name, beside it its driver, below it ``executor``; an executor
-that was skipped means that the result came from the cache. A connection that is lost, and a login that expires, end
-nothing on the cluster: they are told once and tried again.
+KFP lists Argo's nodes: a step is a node with its task's name, beside it its driver, below it ``executor``. An executor
+that was skipped means that the result came from the cache, one that is pending waits for a place on a node. A
+connection that is lost, and a login that expires, end nothing on the cluster: the first is tried again.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class StepState:
     Attributes:
         task_id: KFP's, one for every time that a loop runs the step.
         name: Task name.
-        state: ``running``, ``done``, ``reused``, ``failed``, ``canceled`` or ``skipped``.
+        state: ``waiting`` for a node, ``running``, ``done``, ``reused``, ``failed``, ``canceled`` or ``skipped``.
         duration_s: Wall time so far, seconds.
         error: What KFP says of its failure, on one line.
     """
@@ -92,10 +92,11 @@ def _number(name: str | None) -> str:
 
 def _word(item: Any, details: list[Any]) -> str:
     word = _WORDS[item.state]
-    if word == "done":
-        below = list(executors_of(item, details))
-        if below and all(executor.state == "SKIPPED" for executor in below):
-            return "reused"
+    below = {executor.state for executor in executors_of(item, details)}
+    if word == "done" and below == {"SKIPPED"}:
+        return "reused"
+    if word == "running" and "PENDING" in below:
+        return "waiting"
     return word
 
 

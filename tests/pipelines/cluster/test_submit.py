@@ -34,7 +34,7 @@ def _one_line(err: str) -> str:
 
 
 def test_run_goes_out_is_followed_and_its_success_is_exit_code_0(program: Program, cluster: Cluster) -> None:
-    cluster.kube.plan = Plan(cached={"download-pictures"})
+    cluster.kube.plan = Plan(cached={"download-pictures"}, waits={"train-classifier"})
     done = program("--group", GROUP, "--args", "epochs=3 backbone=resnet18")
     assert done.code == 0, done.err
     run = cluster.kube.runs[done.run_id]
@@ -46,7 +46,8 @@ def test_run_goes_out_is_followed_and_its_success_is_exit_code_0(program: Progra
     }
     assert cluster.kube.experiments[run["experiment_id"]]["display_name"] == GROUP
     assert run["display_name"].startswith(f"{GROUP} training 20")
-    assert re.search(r"^\d\d:\d\d:\d\d  running   Train classifier$", done.out, re.MULTILINE)
+    told = re.findall(r"^\d\d:\d\d:\d\d  (\w+) +Train classifier", done.out, re.MULTILINE)
+    assert told == ["waiting", "running", "done"]
     assert re.search(r"^\d\d:\d\d:\d\d  done      Train classifier in \d+ s$", done.out, re.MULTILINE)
     assert re.search(r"^\d\d:\d\d:\d\d  reused    Download pictures$", done.out, re.MULTILINE)
     assert not re.search(r"driver|executor|root", done.out)
