@@ -1,6 +1,6 @@
 """Ask about runs on the cluster and end them: `make runs`, `follow`, `logs`, `cancel`.
 
-python -m pipelines.cluster {runs,follow,logs,cancel,estimate} [--run ID] [--step NAME] [--group NAME] ...
+python -m pipelines.cluster {runs,follow,logs,cancel} [--run ID] [--step NAME] [--group NAME] ...
 """
 
 from __future__ import annotations
