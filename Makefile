@@ -10,18 +10,24 @@ BIN := .venv/bin
 PIP := -m pip --disable-pip-version-check install --quiet --quiet --no-deps
 
 # A name may hold spaces, quotes and dollar signs: it reaches the programs through the environment, verbatim.
-unexport GROUP SOURCE MODEL ARGS
+unexport PIPELINE GROUP SOURCE MODEL ARGS CRON RUN STEP WAIT
+export RUN_PIPELINE := $(value PIPELINE)
 export RUN_GROUP := $(value GROUP)
 export RUN_SOURCE := $(value SOURCE)
 export RUN_MODEL := $(value MODEL)
 export RUN_ARGS := $(value ARGS)
+export RUN_CRON := $(value CRON)
+export RUN_ID := $(value RUN)
+export RUN_STEP := $(value STEP)
+export RUN_WAIT := $(value WAIT)
+RUN_OPTIONS = --pipeline "$$RUN_PIPELINE" --group "$$RUN_GROUP" --source "$$RUN_SOURCE" --model "$$RUN_MODEL" --args "$$RUN_ARGS"
 export PYTHONPATH := $(CURDIR)
 export PYTHONUTF8 := 1
 
 ##@ Use it
 .PHONY: run
-run: .venv/ready .venv-triton/ready  ## pictures to a served model; GROUP=name SOURCE=folder MODEL=file ARGS="epochs=3"
-	@$(BIN)/python -m pipelines.local --group "$$RUN_GROUP" --source "$$RUN_SOURCE" --model "$$RUN_MODEL" --args "$$RUN_ARGS"
+run: .venv/ready .venv-triton/ready  ## pictures to a served model; GROUP=name SOURCE=folder MODEL=file ARGS="epochs=3" PIPELINE=training
+	@$(BIN)/python -m pipelines.local $(RUN_OPTIONS)
 
 .PHONY: up
 up: .venv/ready .venv-triton/ready  ## start PostgreSQL, S3, Triton and the picture service; print their addresses
@@ -34,6 +40,35 @@ status: .venv/ready  ## say what runs
 .PHONY: down
 down: .venv/ready  ## stop the services; their data stay in .silhouette/
 	@$(BIN)/python -m pipelines.embedded down
+
+##@ Use it on a cluster
+.PHONY: submit
+submit: .venv/ready  ## run a pipeline there and follow it; PIPELINE GROUP SOURCE MODEL ARGS as for run; WAIT=0
+	@$(BIN)/python -m pipelines.submit $(RUN_OPTIONS) --wait "$$RUN_WAIT"
+
+.PHONY: schedule
+schedule: .venv/ready  ## run it there again and again; CRON="0 3 * * 1" is Mondays at 3
+	@$(BIN)/python -m pipelines.submit $(RUN_OPTIONS) --cron "$$RUN_CRON" --every
+
+.PHONY: estimate
+estimate: .venv/ready  ## what it would cost: pictures, steps that are reused, GPU hours by earlier runs
+	@$(BIN)/python -m pipelines.cluster.estimate $(RUN_OPTIONS)
+
+.PHONY: runs
+runs: .venv/ready  ## list runs and schedules; GROUP=name for one group's
+	@$(BIN)/python -m pipelines.cluster runs --group "$$RUN_GROUP"
+
+.PHONY: follow
+follow: .venv/ready  ## follow a run; RUN=id
+	@$(BIN)/python -m pipelines.cluster follow --run "$$RUN_ID"
+
+.PHONY: logs
+logs: .venv/ready  ## what a run's steps printed; RUN=id STEP=name
+	@$(BIN)/python -m pipelines.cluster logs --run "$$RUN_ID" --step "$$RUN_STEP"
+
+.PHONY: cancel
+cancel: .venv/ready  ## end a run or a schedule; RUN=id
+	@$(BIN)/python -m pipelines.cluster cancel --run "$$RUN_ID"
 
 ##@ Work on it
 .PHONY: install

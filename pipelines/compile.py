@@ -4,45 +4,64 @@ python -m pipelines.compile [--check]
 """
 
 import argparse
+import difflib
 import importlib
+import inspect
 import sys
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
+
+from pipelines.amend import add_literals, hand_down
+from pipelines.load import dump, read_documents
+from silhouette.errors import InputError
 
 COMPILED = Path(__file__).parent / "compiled"
-PIPELINES = ("training", "markup", "metadata")  # pipelines/<name>.py defines the pipeline <name>
+PIPELINES = ("training", "segmentation", "inference", "metadata", "markup")  # pipelines/<name>.py: the pipeline <name>
 STALE = "the compiled pipelines must be what the code says, {names} differ; run `make compile` and commit the result"
 HEADER = "# Made by `make compile` from pipelines/{name}.py: do not edit.\n"
 
 
-def _without_comments(text: str) -> str:
-    """Leave out KFP's header, which prints mappings in another order each time."""
-    lines = text.splitlines(keepends=True)
-    return "".join(lines[next(number for number, line in enumerate(lines) if not line.startswith("#")) :])
+def compiled_file(name: str) -> Path:
+    """Return the committed YAML of a pipeline.
+
+    Raises:
+        InputError: There is no such pipeline.
+    """
+    if name not in PIPELINES:
+        near = difflib.get_close_matches(name, PIPELINES, n=3) or PIPELINES
+        raise InputError(f"PIPELINE must be one of {', '.join(PIPELINES)}, got {name!r}; did you mean {near[0]}?")
+    return COMPILED / f"{name}.yaml"
 
 
-def compile_pipelines(folder: Path) -> list[Path]:
-    """Write every pipeline into `folder` and return the files."""
+def compile_pipelines(folder: Path, names: Sequence[str] = PIPELINES) -> list[Path]:
+    """Write pipelines into `folder`, all unless some are named, and return the files."""
     from kfp import compiler
 
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in PIPELINES:
-        pipeline = getattr(importlib.import_module(f"pipelines.{name}"), name)
+    for name in names:
+        # kfp looks at the whole stack, source lines included, whenever something is set on a task: only names matter
+        with patch.object(inspect, "stack", partial(inspect.stack, 0)):
+            pipeline = getattr(importlib.import_module(f"pipelines.{name}"), name)
         path = folder / f"{name}.yaml"
         compiler.Compiler().compile(pipeline, str(path))
-        path.write_text(
-            HEADER.format(name=name) + _without_comments(path.read_text(encoding="utf-8")), encoding="utf-8"
-        )
+        documents = read_documents(path)
+        hand_down(documents[0])
+        add_literals(documents[0])
+        path.write_text(HEADER.format(name=name) + dump(documents), encoding="utf-8")
         written.append(path)
     return written
 
 
-def stale_pipelines() -> list[str]:
-    """Return the names of committed files that differ from what the code compiles to."""
+def stale_pipelines(names: Sequence[str] = PIPELINES) -> list[str]:
+    """Return the names of committed files that differ from what the code compiles to, of all or of some pipelines."""
     with tempfile.TemporaryDirectory() as scratch:
-        fresh = {path.name: path.read_bytes() for path in compile_pipelines(Path(scratch))}
-    committed = {path.name: path.read_bytes() for path in COMPILED.glob("*.yaml")}
+        fresh = {path.name: path.read_bytes() for path in compile_pipelines(Path(scratch), names)}
+    every = names == PIPELINES
+    committed = {path.name: path.read_bytes() for path in COMPILED.glob("*.yaml") if every or path.stem in names}
     return sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
 
 

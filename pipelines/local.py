@@ -1,6 +1,6 @@
 """Run a compiled pipeline on this machine: `make run`.
 
-    python -m pipelines.local [--group NAME] [--source PATH] [--model FILE] [--args "epochs=3 seed=1"]
+    python -m pipelines.local [--pipeline NAME] [--group NAME] [--source PATH] [--model FILE] [--args "epochs=3 seed=1"]
 
 The YAML is the committed one that a cluster gets; what differs is in `pipelines.load.for_place`. The embedded
 services are started when they do not run and stay up. Every step's output is kept under ``.silhouette/runs``,
@@ -10,11 +10,8 @@ and a step whose inputs did not change is reused from there.
 from __future__ import annotations
 
 import argparse
-import difflib
-import json
 import logging
 import os
-import shlex
 import sys
 import time
 import warnings
@@ -27,71 +24,25 @@ from rich.console import Console
 
 from pipelines import compile as compiler
 from pipelines import embedded
+from pipelines.arguments import (
+    PATHS,
+    add_run_options,
+    given_pairs,
+    overlay_arguments,
+    parse_arguments,
+    require_all,
+)
 from pipelines.embedded.installation import locked
 from pipelines.load import load_pipeline, parameters, required_environment
 from pipelines.observe import StepRecord, observed
 from pipelines.summary import print_summary
 from samples.make import make_samples
-from silhouette.config import load_config
 from silhouette.errors import InputError, SettingError
 from silhouette.step import step
 
-TRAINING = compiler.COMPILED / "training.yaml"
 SAMPLE_GROUP = "outfit"
+HERE = {"gpus": 0, "extra_workers": [], "group": SAMPLE_GROUP}  # what a laptop says where the user says nothing
 LOCK_WAIT_S = 2.0
-PYTHON_TYPES: dict[str, tuple[type, ...]] = {
-    "NUMBER_INTEGER": (int,),
-    "NUMBER_DOUBLE": (int, float),
-    "BOOLEAN": (bool,),
-    "STRUCT": (dict,),
-    "LIST": (list,),
-}
-
-
-def parse_arguments(pairs: Mapping[str, str], known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Turn ``name=value`` texts into the pipeline's typed arguments.
-
-    Raises:
-        InputError: A name is unknown (the nearest are listed), or a value is not of the parameter's type.
-    """
-    arguments: dict[str, Any] = {}
-    for name, text in pairs.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3) or sorted(known)
-            raise InputError(
-                f"a parameter must be one of the pipeline's, got {name!r}; did you mean {', '.join(near)}?"
-            )
-        kind = known[name]["parameterType"]
-        if kind == "STRING":
-            arguments[name] = text
-            continue
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = None
-        if not isinstance(value, PYTHON_TYPES[kind]) or (isinstance(value, bool) and kind != "BOOLEAN"):
-            raise InputError(f"{name} must be a {kind.lower()}, got {text!r}; write ARGS='{name}=...'")
-        if isinstance(value, int) and kind == "NUMBER_DOUBLE":
-            value = float(value)  # kfp takes no 0 for 0.0
-        arguments[name] = value
-    return arguments
-
-
-def overlay_arguments() -> dict[str, Any]:
-    """Return what a configuration file of the user's sets; the defaults in the compiled YAML are the shipped ones."""
-    if not os.environ.get("SILHOUETTE_CONFIG"):
-        return {}
-    config = load_config()
-    recipe = config.training
-    return {
-        "model_path": config.segmentation.model_path,
-        "backbone": recipe.backbone,
-        "epochs": recipe.epochs,
-        "batch_size": recipe.batch_size,
-        "learning_rate": recipe.learning_rate,
-        "seed": recipe.seed,
-        "min_macro_f1": config.gate.min_macro_f1 or 0.0,  # a parameter cannot be null; 0 refuses nobody
-    }
 
 
 @contextmanager
@@ -125,17 +76,18 @@ def _start_services(state_dir: Path, *, from_service: bool, console: Console) ->
     os.environ.update(services.environment)
 
 
-def _check_environment() -> None:
-    missing = {name: step for name, step in required_environment(TRAINING).items() if not os.environ.get(name)}
+def _check_environment(path: Path) -> None:
+    missing = {name: step for name, step in required_environment(path).items() if not os.environ.get(name)}
     if missing:
         names = ", ".join(f"{name} (for {step})" for name, step in sorted(missing.items()))
         raise SettingError(f"every step's environment must be set, these are empty: {names}; run `make up`")
 
 
-def execute(arguments: Mapping[str, Any], *, state_dir: Path, console: Console) -> list[StepRecord]:
-    """Run the compiled training pipeline with kfp.local and return its steps; the last one failed if any did.
+def execute(path: Path, arguments: Mapping[str, Any], *, state_dir: Path, console: Console) -> list[StepRecord]:
+    """Run a compiled pipeline with kfp.local and return its steps; some failed if any did.
 
     Args:
+        path: The compiled pipeline.
         arguments: Typed pipeline parameters.
         state_dir: Where outputs and the cache are kept.
         console: Where progress is shown.
@@ -144,7 +96,7 @@ def execute(arguments: Mapping[str, Any], *, state_dir: Path, console: Console) 
 
     # the images are not python:3.11 and resources have no effect here: both are meant
     warnings.filterwarnings("ignore", message=r"You may be attemping to run a task|Task .* have no effect")
-    pipeline = load_pipeline(TRAINING, retries=False)
+    pipeline = load_pipeline(path, retries=False)
     log = state_dir / "logs" / "run.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     local.init(
@@ -171,27 +123,26 @@ def execute(arguments: Mapping[str, Any], *, state_dir: Path, console: Console) 
     return records
 
 
-def run(pairs: Mapping[str, str], *, state_dir: Path, console: Console) -> int:
-    """Run the training pipeline from texts to the summary; return the exit code."""
+def run(pairs: Mapping[str, str], *, state_dir: Path, console: Console, pipeline: str = "training") -> int:
+    """Run a pipeline from texts to the summary; return the exit code."""
     started = time.monotonic()
-    arguments = {
-        "gpus": 0,
-        **overlay_arguments(),
-        "group": SAMPLE_GROUP,
-        **parse_arguments(pairs, parameters(TRAINING)),
-    }
-    for name in ("source", "background_pixsets"):
+    path = compiler.compiled_file(pipeline)
+    known = parameters(path)
+    here = {name: value for name, value in HERE.items() if name in known}
+    arguments = {**here, **overlay_arguments(known), **parse_arguments(pairs, known)}
+    require_all(arguments, known)
+    for name in set(PATHS) - {"model_path"}:  # a model may be a key of the store
         if (given := arguments.get(name)) and "://" not in given:
             arguments[name] = str(Path(given).resolve())
-    if stale := compiler.stale_pipelines():
+    if stale := compiler.stale_pipelines([pipeline]):
         raise InputError(compiler.STALE.format(names=", ".join(stale)))
     with one_run_at_a_time(state_dir):
         from_service = not arguments.get("source") or bool(arguments.get("background_pixsets"))
         if from_service and not os.environ.get("SILHOUETTE_PICTURE_SERVICE_URL"):
             _draw_samples(state_dir / "samples", console=console)
         _start_services(state_dir, from_service=from_service, console=console)
-        _check_environment()
-        records = execute(arguments, state_dir=state_dir, console=console)
+        _check_environment(path)
+        records = execute(path, arguments, state_dir=state_dir, console=console)
     print_summary(records)
     reused = [record.title for record in records if record.reused]
     steps = "1 step" if len(records) == 1 else f"{len(records)} steps"
@@ -205,26 +156,21 @@ def run(pairs: Mapping[str, str], *, state_dir: Path, console: Console) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.local", description="Run the training pipeline here.")
-    parser.add_argument("--group", default="", help=f"name of the group; default: the sample group {SAMPLE_GROUP!r}")
-    parser.add_argument("--source", default="", help="a folder with one sub-folder per class; default: the service")
-    parser.add_argument("--model", default="", help="a YOLO segmentation model; default: as in the configuration")
-    parser.add_argument("--args", default="", help="more parameters, 'epochs=3 seed=1'")
+    parser = argparse.ArgumentParser(prog="python -m pipelines.local", description="Run a pipeline here.")
+    add_run_options(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     options = parser.parse_args(arguments)
     if options.debug:
         os.environ["SILHOUETTE_DEBUG"] = "1"
     with step():
-        pairs = {"group": options.group, "source": options.source, "model_path": options.model}
-        pairs = {name: value for name, value in pairs.items() if value}
-        for pair in shlex.split(options.args):
-            name, equals, value = pair.partition("=")
-            if not equals:
-                raise InputError(f"ARGS must be name=value pairs separated by spaces, got {pair!r}")
-            pairs[name] = value
         logging.getLogger("kfp").setLevel(logging.ERROR)
         state_dir = Path(os.environ.get("SILHOUETTE_STATE_DIR") or ".silhouette").resolve()
-        return run(pairs, state_dir=state_dir, console=Console(highlight=False))
+        return run(
+            given_pairs(options),
+            state_dir=state_dir,
+            console=Console(highlight=False),
+            pipeline=options.pipeline or "training",
+        )
     return 1
 
 

@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from pipelines.reporting import reported
 from pipelines.resources import on_cpu, with_database
 from silhouette.export_masks.component import export_masks
 
@@ -11,6 +12,7 @@ from silhouette.export_masks.component import export_masks
     display_name="Export masks for markers",
     pipeline_config=dsl.PipelineConfig(ttl_seconds_after_finished=7 * 86400, active_deadline_seconds=86400),
 )
+@reported
 def markup(
     group: str,
     states: str = "unchecked,approved",

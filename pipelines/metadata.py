@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from pipelines.reporting import reported
 from pipelines.resources import on_cpu, with_database, with_picture_service, with_triton
 from silhouette.build_ret_meta.component import build_ret_meta
 from silhouette.post_ret_meta.component import post_ret_meta
@@ -12,6 +13,7 @@ from silhouette.post_ret_meta.component import post_ret_meta
     display_name="Send what was found back to the service",
     pipeline_config=dsl.PipelineConfig(ttl_seconds_after_finished=7 * 86400, active_deadline_seconds=2 * 86400),
 )
+@reported
 def metadata(groups: list, accept_refused: list = [], dry_run: bool = False):  # noqa: B006  a default of KFP
     """Make a document of every picture of the groups and send those that the picture service does not have.
 

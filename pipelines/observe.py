@@ -7,10 +7,12 @@ one version, and a test runs a pipeline through this module, so a change of thei
 
 from __future__ import annotations
 
+import builtins
 import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,11 +86,13 @@ def observed(
     from kfp.local.orchestrator import task_executor
 
     records: list[StepRecord] = []
+    working = threading.local()  # a loop's steps run in threads of their own
     execute = task_executor.execute_single_task
 
     def watched_execute(task_name: str, task_spec: Any, **kwargs: Any) -> tuple[dict[str, Any], Any]:
         record = StepRecord(name=task_name, title=task_spec.task_info.name or task_name, reused=True)
         records.append(record)
+        working.record = record
         on_start(record)
         start = time.monotonic()
         outputs, task_status = execute(task_name=task_name, task_spec=task_spec, **kwargs)
@@ -99,11 +103,12 @@ def observed(
         return outputs, task_status
 
     def watched_process(full_command: Sequence[str], env_vars: Mapping[str, str] | None = None) -> int:
-        records[-1].reused = False
-        return _run_step(full_command, {**os.environ, **(env_vars or {})}, records[-1], log)
+        working.record.reused = False
+        return _run_step(full_command, {**os.environ, **(env_vars or {})}, working.record, log)
 
     root = logging.getLogger()
     root.addFilter(_is_not_kfp_local)
+    plain_print = builtins.print  # a loop's threads may leave kfp.local's indented one behind
     try:
         with (
             patch.object(task_executor, "execute_single_task", watched_execute),
@@ -112,4 +117,5 @@ def observed(
         ):
             yield records
     finally:
+        builtins.print = plain_print
         root.removeFilter(_is_not_kfp_local)

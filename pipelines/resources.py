@@ -17,6 +17,8 @@ STORE_CONFIG = {
 }
 STORE_SECRET = {"access_key": "SILHOUETTE_S3_ACCESS_KEY", "secret_key": "SILHOUETTE_S3_SECRET_KEY"}
 CONFIG_MAP = "silhouette"
+GPU_NODES = {"silhouette/pool": "gpu"}  # the pool of GPU nodes, unless a run names another
+GPU_TOLERATIONS = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
 def on_cpu(

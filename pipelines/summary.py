@@ -28,10 +28,12 @@ def summary_rows(records: Sequence[StepRecord]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     if "download-pictures" in steps:
         rows += _pictures(_path(steps, "download-pictures", "dataset"))
-    segmented = [record for record in records if record.succeeded and record.title == "Segment people"]
+    segmented = [record for record in records if record.succeeded and record.title.startswith("Segment people")]
     if segmented:
-        seen = segmented[0].outputs
-        rows.append(("segmented", f"{seen['new_pictures']:.0f} new, {seen['already_done']:.0f} known"))
+        seen = [record.outputs for record in segmented]
+        new = sum(int(outputs["new_pictures"]) for outputs in seen)  # several workers may have shared them
+        known = min(int(outputs["already_done"]) for outputs in seen)
+        rows.append(("segmented", f"{new} new, {known} known"))
     if "snapshot-contours" in steps:
         frozen = steps["snapshot-contours"].outputs
         rows.append(("people", f"{frozen['people']:.0f} on {frozen['pictures']:.0f} pictures"))

@@ -3,7 +3,17 @@
 from kfp import dsl
 
 from pipelines.background import background
-from pipelines.resources import on_cpu, on_gpu, with_database, with_picture_service, with_triton, with_wandb
+from pipelines.reporting import reported
+from pipelines.resources import (
+    GPU_NODES,
+    GPU_TOLERATIONS,
+    on_cpu,
+    on_gpu,
+    with_database,
+    with_picture_service,
+    with_triton,
+    with_wandb,
+)
 from silhouette.build_dataset.component import build_dataset
 from silhouette.classify_pictures.component import classify_pictures
 from silhouette.config import load_config
@@ -19,8 +29,6 @@ from silhouette.source_version.component import source_version
 from silhouette.train_classifier.component import train_classifier
 
 SHIPPED = load_config(environ={})  # the defaults that the run form shows
-GPU_NODES = {"silhouette/pool": "gpu"}
-GPU_TOLERATIONS = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
 @dsl.pipeline(
@@ -28,6 +36,7 @@ GPU_TOLERATIONS = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "No
     display_name="Train and deploy a classifier",
     pipeline_config=dsl.PipelineConfig(ttl_seconds_after_finished=7 * 86400, active_deadline_seconds=2 * 86400),
 )
+@reported
 def training(
     group: str,
     source: str = "",

@@ -9,6 +9,8 @@ exits 1 when there is one.
     wiring.py    every component, executor, producer, parameter and artifact that a task names exists and is passed
     caching.py   no cached step takes an artifact from an uncached one
     executors.py what a pod needs: pinned image, memory limit, timeout, a user that is not root, names, sizes
+    platform.py  what a pod's settings name is passed; names that Kubernetes takes; shared memory; how long runs stay
+    control.py   loops, retries, conditions and choices that work in both places
     secrecy.py   no host, port, URL, bucket or secret is a parameter, a default, a constant or an environment literal
 """
 
@@ -16,11 +18,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pipelines.lint_ir import caching, executors, secrecy, wiring
+from pipelines.lint_ir import caching, control, executors, platform, secrecy, wiring
 from pipelines.lint_ir.ir import Ir, MalformedIrError, parse
 
 Rule = Callable[[Ir], Iterator[str]]
-RULES: tuple[Rule, ...] = (*wiring.RULES, *caching.RULES, *executors.RULES, *secrecy.RULES)
+RULES: tuple[Rule, ...] = (
+    *wiring.RULES,
+    *caching.RULES,
+    *executors.RULES,
+    *platform.RULES,
+    *control.RULES,
+    *secrecy.RULES,
+)
 
 
 def lint(text: str) -> list[str]:

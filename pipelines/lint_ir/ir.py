@@ -28,6 +28,7 @@ class Ir:
         components: The spec's `ComponentSpec` by name, and the pipeline itself as ``root``.
         executors: `ExecutorSpec` by label.
         platform: `KubernetesExecutorConfig` by executor label.
+        pipeline_config: What the platform document says of the run as a whole.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Ir:
     components: dict[str, Any]
     executors: dict[str, Any]
     platform: dict[str, Any]
+    pipeline_config: dict[str, Any]
 
     def dags(self) -> Iterator[tuple[str, Any]]:
         """Yield name and component of everything that is made of tasks."""
@@ -83,10 +85,12 @@ def parse(text: str) -> Ir:
     deployment = _strict(
         documents[0].get("deploymentSpec", {}), protocol.PipelineDeploymentConfig(), what="deploymentSpec"
     )
-    platform = {}
+    platform, pipeline_config = {}, {}
     if len(documents) == 2:
         _strict(documents[1], protocol.PlatformSpec(), what="the platform document")
-        there = documents[1].get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+        kubernetes_spec = documents[1].get("platforms", {}).get("kubernetes", {})
+        there = kubernetes_spec.get("deploymentSpec", {}).get("executors", {})
+        pipeline_config = kubernetes_spec.get("pipelineConfig", {})
         platform = {
             label: _strict(content, kubernetes.KubernetesExecutorConfig(), what=f"platform document: {label}")
             for label, content in there.items()
@@ -97,4 +101,5 @@ def parse(text: str) -> Ir:
         components={**spec.components, "root": spec.root},
         executors=dict(deployment.executors),
         platform=platform,
+        pipeline_config=pipeline_config,
     )

@@ -50,10 +50,10 @@ def dress(task: Any, title: str, *, cached: bool = True) -> Any:
     kubernetes.use_config_map_as_env(task, "silhouette", {"s3_endpoint": "SILHOUETTE_S3_ENDPOINT"})
     kubernetes.use_secret_as_env(task, "store", {"secret_key": "SILHOUETTE_S3_SECRET_KEY"})
     kubernetes.use_secret_as_env(task, "wandb", {"api_key": "WANDB_API_KEY"}, optional=True)
-    return task.set_display_name(title).set_memory_limit("1Gi").set_caching_options(cached)
+    return task.set_display_name(title).set_memory_limit("1Gi").set_caching_options(cached).set_retry(2)
 
 
-@dsl.pipeline(name="small")  # type: ignore[untyped-decorator]
+@dsl.pipeline(name="small", pipeline_config=dsl.PipelineConfig(ttl_seconds_after_finished=60))  # type: ignore[untyped-decorator]
 def small(group: str, epochs: int = 3) -> None:
     """Look, fetch, learn, serve.
 
@@ -361,7 +361,109 @@ SECRECY: dict[str, tuple[Change, str]] = {
     "optional secret that is not": (secret_that_is_not_optional, "WANDB_API_KEY comes from a Secret that must be"),
 }
 
-VIOLATIONS = WIRING | CACHING | EXECUTORS | SECRECY
+
+def name_object(field: str, value: str) -> Change:
+    def change(_: Any, pods: Any) -> None:
+        source = pods["exec-learn"]["secretAsEnv"][0]
+        (source if field in source else source["keyToEnv"][0])[field] = value
+
+    return change
+
+
+def variable_twice(_: Any, pods: Any) -> None:
+    pods["exec-learn"]["secretAsEnv"].append(copy.deepcopy(pods["exec-learn"]["secretAsEnv"][0]))
+
+
+def ask_for_gpus(count: str) -> Change:
+    return lambda spec, _: container(spec)["resources"].update(accelerator={"resourceCount": count})
+
+
+PLATFORM: dict[str, tuple[Change, str]] = {
+    "node selector that is not handed down": (
+        lambda _, pods: pods["exec-serve"].update(
+            nodeSelector={"nodeSelectorJson": {"componentInputParameter": "pool"}}
+        ),
+        "comp-condition-1/serve: its pod's settings take parameter 'pool', which 'comp-condition-1' is not given",
+    ),
+    "limit that is not passed": (
+        ask_for_gpus("{{$.inputs.parameters['gpus']}}"),
+        "root/learn: a limit takes parameter 'gpus', which is not passed to the task",
+    ),
+    "name of a Secret": (name_object("secretName", "My_Store"), "must be a Kubernetes name, got 'My_Store'"),
+    "key of a Secret": (name_object("secretKey", "a key"), "must be letters, digits, dots, - and _, got 'a key'"),
+    "variable with a hyphen": (
+        name_object("envVar", "S3-KEY"),
+        "a variable must be letters, digits and _, got 'S3-KEY'",
+    ),
+    "variable twice": (variable_twice, "the variable SILHOUETTE_S3_SECRET_KEY must have one source, it has 2"),
+    "variable twice, once a literal": (
+        lambda spec, _: container(spec).update(env=[{"name": "SILHOUETTE_S3_ENDPOINT", "value": "x"}]),
+        "the variable SILHOUETTE_S3_ENDPOINT must have one source",
+    ),
+    "label with a space": (
+        lambda _, pods: pods["exec-learn"].update(podMetadata={"labels": {"group": "summer test"}}),
+        "a pod's label must be a Kubernetes label of 63 characters at most, got group=summer test",
+    ),
+    "GPUs without shared memory": (ask_for_gpus("1"), "exec-learn: asks for GPUs and has no /dev/shm of its own"),
+}
+
+
+def loop_over(items: Any, **more: Any) -> Change:
+    def change(spec: dict[str, Any], _: Any) -> None:
+        task = tasks(spec)["learn"]
+        task["parameterIterator"] = {"items": {"raw": items}, "itemInput": "item"}
+        task["inputs"]["parameters"].update(more)
+
+    return change
+
+
+def loop_in_a_loop(spec: dict[str, Any], _: Any) -> None:
+    raw = {"items": {"raw": "[1]"}, "itemInput": "item"}
+    tasks(spec)["condition-1"]["parameterIterator"] = raw
+    tasks(spec, "comp-condition-1")["serve"]["parameterIterator"] = raw
+
+
+def choices(*values: Any) -> Change:
+    def change(spec: dict[str, Any], _: Any) -> None:
+        spec["root"]["inputDefinitions"]["parameters"]["epochs"]["literals"] = list(values)
+
+    return change
+
+
+UPSTREAM = {"taskOutputParameter": {"outputParameterKey": "Output", "producerTask": "look"}}
+CONTROL: dict[str, tuple[Change, str]] = {
+    "loop with an upstream output": (loop_over("[1, 2]", epochs=UPSTREAM), "root/learn: loops with an upstream output"),
+    "loop in a loop": (loop_in_a_loop, "comp-condition-1/serve: is a loop inside a loop"),
+    "items with a key name": (loop_over('[{"name": 1}]'), "root/learn: loops over items with a key 'name'"),
+    "items that are not JSON": (loop_over("[1,"), "root/learn: the items of a loop must be JSON"),
+    "no retry": (lambda spec, _: tasks(spec)["learn"].pop("retryPolicy"), "root/learn: is not retried"),
+    "condition with quotes": (
+        lambda spec, _: tasks(spec)["condition-1"]["triggerPolicy"].update(
+            condition="""inputs.parameter_values['x'] == 'a"b'"""
+        ),
+        "root/condition-1: its condition is on a text with quotes",
+    ),
+    "choices without the default": (choices(1, 2), "the default of 'epochs' must be one of its choices, got 3.0"),
+    "choices of another type": (choices(3, "many"), "the choices of 'epochs' must be of its type, got 'many'"),
+}
+
+VIOLATIONS = WIRING | CACHING | EXECUTORS | PLATFORM | CONTROL | SECRECY
+
+
+def without_a_time_to_live(compiled: list[Any]) -> str:
+    documents = copy.deepcopy(compiled)
+    del documents[1]["platforms"]["kubernetes"]["pipelineConfig"]
+    return str(yaml.dump_all(documents, sort_keys=False, Dumper=DUMPER))
+
+
+def test_run_that_is_gone_after_an_hour_is_caught(compiled: list[Any]) -> None:
+    (finding,) = lint(without_a_time_to_live(compiled))
+    assert "has no resourceTtlOnCompletion" in finding
+
+
+def test_choices_with_the_default_and_a_plain_loop_are_left_alone(compiled: list[Any]) -> None:
+    assert after(compiled, choices(1, 3)) == []
+    assert after(compiled, loop_over("[1, 2]")) == []
 
 
 @pytest.mark.parametrize(("change", "expected"), VIOLATIONS.values(), ids=VIOLATIONS.keys())
@@ -378,7 +480,7 @@ def broken(compiled: list[Any]) -> list[Ir]:
         documents = copy.deepcopy(compiled)
         change(documents[0], documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"])
         parsed.append(parse(yaml.dump_all(documents, sort_keys=False, Dumper=DUMPER)))
-    return parsed
+    return [*parsed, parse(without_a_time_to_live(compiled))]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)

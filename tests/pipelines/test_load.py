@@ -7,7 +7,15 @@ from typing import Any
 import yaml
 
 from pipelines.compile import COMPILED
-from pipelines.load import for_place, load_pipeline, parameters, required_environment
+from pipelines.load import (
+    cluster_objects,
+    dump,
+    for_place,
+    load_pipeline,
+    parameters,
+    required_environment,
+    titles,
+)
 
 TRAINING = COMPILED / "training.yaml"
 
@@ -33,6 +41,33 @@ def test_the_laptop_differs_from_the_cluster_by_the_retries_alone() -> None:
 
 def test_the_cluster_gets_the_committed_document_as_it_is() -> None:
     assert for_place(_documents(), retries=True) == _documents()
+
+
+def test_a_registry_stands_before_the_images_and_nowhere_else() -> None:
+    committed, moved = (
+        dump(_documents()),
+        dump(for_place(_documents(), retries=True, registry="registry.example.com/x")),
+    )
+    assert committed.count("image: silhouette/") == 13
+    assert moved == committed.replace("image: silhouette/", "image: registry.example.com/x/silhouette/")
+
+
+def test_steps_have_titles_in_the_order_of_the_file() -> None:
+    found = titles(_documents())
+    assert found["train-classifier"] == "Train classifier"
+    assert len(found) == 13
+    assert not [name for name in found if name.startswith("condition")]
+
+
+def test_optional_objects_are_told_from_those_that_a_pod_waits_for() -> None:
+    found = list(cluster_objects(_documents()))
+    assert {item.name for item in found if item.optional} == {
+        "silhouette",
+        "silhouette-picture-service",
+        "silhouette-wandb",
+    }
+    dsn = next(item for item in found if item.variable == "SILHOUETTE_POSTGRES_DSN")
+    assert (dsn.kind, dsn.name, dsn.key, dsn.optional) == ("Secret", "silhouette-postgres", "dsn", False)
 
 
 def test_every_task_of_the_cluster_has_a_retry_policy() -> None:

@@ -65,6 +65,20 @@ def test_any_group_name_reaches_the_program_verbatim(group: str, tmp_path: Path)
     assert names.safe_key(group)
 
 
+@pytest.mark.parametrize("group", ["it's", "$(shell exit 3)", "Лето 2026"])
+def test_any_group_name_reaches_the_cluster_program_verbatim(group: str) -> None:
+    for target in ("submit", "schedule", "estimate"):
+        done = _make(target, f"GROUP={group}", "ARGS=nonsense=1", "CRON=0 3 * * 1")
+        assert "error: a parameter must be one of the pipeline's, got 'nonsense'" in done.stderr
+    listed = _make("runs", f"GROUP={group}", SILHOUETTE_KFP_URL="nowhere")
+    assert "error: SILHOUETTE_KFP_URL must be http://host:port" in listed.stderr
+
+
+def test_another_pipeline_is_run_by_its_name() -> None:
+    done = _make("run", "PIPELINE=segmentation", "ARGS=epochs=3")
+    assert "error: a parameter must be one of the pipeline's, got 'epochs'" in done.stderr  # it trains nothing
+
+
 def test_verbatim_name_is_what_the_environment_holds(tmp_path: Path) -> None:
     probe = tmp_path / "probe.mk"
     probe.write_text(f"include {CHECKOUT}/Makefile\nprobe:\n\t@printf '%s' \"$$RUN_GROUP\"\n")

@@ -24,6 +24,8 @@ from pipelines.embedded.picture_service import create_app
 from samples.make import make_samples
 from samples.scenes import draw_scene
 from silhouette.contracts import crops
+from silhouette.settings import store_settings
+from silhouette.store import open_store
 from tests.loopback import TOKEN, serving
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -37,6 +39,7 @@ UNCACHED = {
     "Deploy to Triton",
     "Classify pictures",
 }
+UNCACHED |= {"Report the run"}
 CACHED = {"Download pictures", "Build dataset", "Train classifier", "Export model", "Evaluate model"}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -49,18 +52,22 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     embedded.down(folder)
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one sub-folder per class, about 60 drawn pictures."""
-    made = tmp_path_factory.mktemp("drawn")
-    make_samples(made, count=64, seed=5)
-    folder = tmp_path_factory.mktemp("source")
+def sorted_by_class(made: Path, folder: Path) -> Path:
+    """Copy drawn pictures into one sub-folder per class."""
     for line in (made / "pictures.jsonl").read_text().splitlines():
         picture = json.loads(line)
         target = folder / picture["label"] / Path(picture["file"]).name
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(made / picture["file"], target)
     return folder
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one sub-folder per class, about 60 drawn pictures."""
+    made = tmp_path_factory.mktemp("drawn")
+    make_samples(made, count=64, seed=5)
+    return sorted_by_class(made, tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +137,29 @@ def test_no_secret_reaches_output_or_artifacts(first: subprocess.CompletedProces
     for secret in secrets:
         assert secret not in first.stdout + first.stderr
         assert not [path for path in kept if secret.encode() in path.read_bytes()]
+
+
+def test_run_is_recorded_in_the_store(first: subprocess.CompletedProcess[str], state: Path) -> None:
+    store = open_store(store_settings(embedded.environment(state)))
+    (key,) = store.list_keys("runs/training/")
+    record = json.loads(store.get_bytes(key))
+    assert (record["state"], record["parameters"]) == ("SUCCEEDED", {"group": GROUP})
+    assert f"training succeeded; recorded as {key}" in first.stdout
+
+
+def test_inference_asks_the_model_that_training_deployed(
+    first: subprocess.CompletedProcess[str], command: list[str], environ: dict[str, str]
+) -> None:
+    done = subprocess.run(
+        [*command[:-2], "--pipeline", "inference"],
+        cwd=CHECKOUT, env=environ, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    steps = _steps(done.stdout)
+    assert steps["Download pictures"] == "reused"  # the same version of the same pictures
+    assert steps["Classify pictures"] == "done"
+    assert "Train classifier" not in steps
+    assert re.search(r"\d+ people on 64 pictures classified by .* version 1", done.stdout)
 
 
 def test_second_run_repeats_no_download_no_segmentation_no_training(

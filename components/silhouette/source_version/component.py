@@ -6,6 +6,29 @@ from silhouette.containers import cpu_step
 
 
 @cpu_step
+def pictures_version(group: str, source: str, gpus: int, model: str = "") -> NamedTuple(
+    "Outputs", [("version", str), ("segmentation", str), ("dataset", str), ("served_model", str)]
+):
+    """Digest what pictures there are, for a pipeline that trains nothing, and name the model that is asked."""
+    from silhouette.step import step
+
+    with step():
+        from silhouette.config import load_config
+        from silhouette.names import safe_key
+        from silhouette.source_version.version import source_version
+        from silhouette.store import open_store
+
+        config = load_config().for_run(training={}, gate={}, gpus=gpus)
+        found = source_version(group=group, source=source, store=open_store(), config=config)
+        return (
+            found.digest,
+            config.segmentation.model_dump_json(),
+            config.dataset.model_dump_json(),
+            model or safe_key(group),
+        )
+
+
+@cpu_step
 def source_version(
     group: str,
     source: str,

@@ -1,0 +1,77 @@
+"""The inference pipeline: what the served model says of a group's people, or of those of another source."""
+
+from kfp import dsl
+
+from pipelines.reporting import reported
+from pipelines.resources import (
+    GPU_NODES,
+    GPU_TOLERATIONS,
+    on_cpu,
+    on_gpu,
+    with_database,
+    with_picture_service,
+    with_triton,
+)
+from silhouette.classify_pictures.component import classify_pictures
+from silhouette.config import load_config
+from silhouette.download_pictures.component import download_pictures
+from silhouette.segment_people.component import segment_people
+from silhouette.snapshot_contours.component import snapshot_contours
+from silhouette.source_version.component import pictures_version
+
+SHIPPED = load_config(environ={})
+
+
+@dsl.pipeline(
+    name="inference",
+    display_name="Classify pictures",
+    pipeline_config=dsl.PipelineConfig(ttl_seconds_after_finished=7 * 86400, active_deadline_seconds=2 * 86400),
+)
+@reported
+def inference(
+    group: str,
+    source: str = "",
+    model_path: str = SHIPPED.segmentation.model_path,
+    served_model: str = "",
+    served_version: str = "",
+    gpus: int = 1,
+    gpu_node_selector: dict = GPU_NODES,
+    gpu_tolerations: list = GPU_TOLERATIONS,
+):
+    """Classify the people of a group's pictures through Triton, with the model that is served now.
+
+    1. what is there to work on?  2. download   3. segment the people   4. freeze contours   5. classify
+
+    Args:
+        group: Name of the group of pictures, any text.
+        source: Where the pictures are: empty for the picture service, a folder of classes, or s3://bucket/prefix.
+        model_path: YOLO segmentation model, a file or s3://bucket/key.
+        served_model: Triton's name of the model; empty for the group's own.
+        served_version: Its version; empty for the latest.
+        gpus: GPUs for segmentation; 0 works on CPU.
+        gpu_node_selector: Labels of the GPU pool's nodes.
+        gpu_tolerations: Tolerations of the GPU pool's taints.
+    """
+    pool = {"gpus": gpus, "node_selector": gpu_node_selector, "tolerations": gpu_tolerations}
+
+    found = pictures_version(group=group, source=source, gpus=gpus, model=served_model)
+    with_picture_service(on_cpu(found, title="What is there", cached=False))
+
+    pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
+    with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
+
+    people = segment_people(
+        dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
+    )
+    with_database(on_gpu(people, title="Segment people", cached=False, **pool))
+
+    snapshot = snapshot_contours(
+        dataset=pictures.outputs["dataset"], model_digest=people.outputs["model_digest"], background=""
+    )
+    with_database(on_cpu(snapshot, title="Freeze contours", cached=False))
+
+    answers = classify_pictures(
+        dataset=pictures.outputs["dataset"], snapshot_digest=snapshot.outputs["digest"],
+        model_name=found.outputs["served_model"], version=served_version, settings=found.outputs["dataset"],
+    )  # fmt: skip
+    with_triton(on_cpu(answers, title="Classify pictures", cpu="2", cached=False))
