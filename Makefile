@@ -48,12 +48,14 @@ test-long: .venv/ready .venv-triton/ready  ## the tests that take minutes
 	@$(BIN)/python -m pytest -m long $(TESTS)
 
 .PHONY: lint
-lint: .venv/ready  ## style, types, architecture, compiled pipelines
+lint: .venv/ready  ## style, types, architecture, compiled pipelines, Dockerfiles
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pipelines.lint_ir pipelines/compiled/*.yaml
+	@$(BIN)/hadolint images/*/Dockerfile
+	@$(BIN)/python -m images.check
 
 .PHONY: compile
 compile: .venv/ready  ## write pipelines/compiled/*.yaml
@@ -61,7 +63,15 @@ compile: .venv/ready  ## write pipelines/compiled/*.yaml
 
 .PHONY: lock
 lock: .venv/ready  ## resolve requirements.lock and its subset for each image
-	@$(BIN)/python images/lock.py
+	@$(BIN)/python -m images.lock
+
+.PHONY: images
+images: .venv/ready  ## build the images with docker, podman or buildah; `make image/cpu` for one; REGISTRY=prefix PUSH=1
+	@$(BIN)/python -m images.build --registry "$(REGISTRY)" $(if $(PUSH),--push)
+
+.PHONY: image/%
+image/%: .venv/ready
+	@$(BIN)/python -m images.build $* --registry "$(REGISTRY)" $(if $(PUSH),--push)
 
 .PHONY: sample-model
 sample-model: .venv/ready  ## train the sample group's segmenter again (about half an hour)
