@@ -8,6 +8,7 @@ segmentations  one row for every picture and model
 people         contours, written in bulk, read for a snapshot
 reviews        verdicts of markers, and every verdict before
 badlist        picture ids that must not be used
+logins         who may do what on a shared server
 report         counts by group, model, status and age
 versions/      the migrations themselves, in SQL
 """

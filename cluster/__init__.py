@@ -1,1 +1,0 @@
-"""The programs behind `make doctor`, `make secrets`, `make cluster` and the checks of manifests/."""
