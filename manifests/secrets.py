@@ -131,8 +131,9 @@ def main() -> None:
     given = parser.parse_args()
     configure_logging()
     try:
-        namespace = run_namespace(given.overlay)
-        for line in keep(api.connect(given.context), namespace=namespace, environ=os.environ):
+        namespace, cluster = run_namespace(given.overlay), api.connect(given.context)
+        print(f"cluster {cluster.address}, steps in {namespace}")
+        for line in keep(cluster, namespace=namespace, environ=os.environ):
             print(line)
     except SilhouetteError as error:
         raise SystemExit(f"error: {error}") from None

@@ -6,6 +6,7 @@ is there cannot be changed, and a new release has a new migration to run.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from silhouette.containers import REPOSITORY, image_reference
@@ -37,7 +38,11 @@ def fragment() -> str:
 
 
 def main() -> None:
-    """Write the component."""
+    """Write the component; with ``--check`` only say whether it is fresh."""
+    if "--check" in sys.argv[1:]:
+        if not PATH.is_file() or PATH.read_text(encoding="utf-8") != fragment():
+            raise SystemExit(f"error: {PATH.name} of {PATH.parent.name} must be fresh, it is not; run `make compile`")
+        return
     PATH.parent.mkdir(parents=True, exist_ok=True)
     PATH.write_text(fragment(), encoding="utf-8")
     print(PATH.relative_to(PATH.parents[3]))

@@ -90,7 +90,9 @@ def _bootstrap(root: Path) -> None:
     if done.returncode:
         pytest.skip(f"needs a base image: debootstrap finds no Debian mirror: {done.stdout.strip()[-200:]}")
     # what this machine trusts, and where it takes packages from
-    shutil.copytree("/etc/ssl/certs", root / "etc/ssl/certs", dirs_exist_ok=True)
+    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
+    if bundle.is_file():
+        shutil.copyfile(bundle, root / bundle.relative_to("/"))
     if Path("/etc/pip.conf").is_file():
         lines = Path("/etc/pip.conf").read_text().splitlines()
         (root / "etc/pip.conf").write_text("\n".join(line for line in lines if "file://" not in line) + "\n")

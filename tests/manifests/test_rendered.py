@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -184,6 +185,29 @@ class TestStore:
         users = {f"silhouette-{name}" for name in listed[1].split()}
         assert example_keys()["silhouette", "silhouette-store-users"] == users
         assert {path.stem for path in (ROOT / "base" / "minio" / "policies").iterdir()} == set(listed[1].split())
+
+    def test_setup_makes_buckets_and_users_and_shows_no_secret_key(self, tmp_path: Path) -> None:
+        """MinIO's own client cannot be had here: what the script would tell it is written down."""
+        users, log = tmp_path / "users", tmp_path / "log"
+        users.mkdir()
+        for name in example_keys()["silhouette", "silhouette-store-users"]:
+            (users / name).write_text(f"key-of-{name}")
+        program = tmp_path / "mc"
+        program.write_text(f'#!/bin/sh\necho "mc $*" >> {log}\ncase "$3" in add) cat >> {log}.keys;; esac\n')
+        program.chmod(0o755)
+        script = ROOT / "base" / "minio" / "setup.sh"
+        environ = {"PATH": f"{tmp_path}:{os.defpath}", "ADMIN_ACCESS_KEY": "admin", "ADMIN_SECRET_KEY": "key-of-admin"}
+        done = subprocess.run(
+            ["sh", script, script.parent / "policies", users], env=environ, capture_output=True, text=True, timeout=30
+        )
+        assert done.returncode == 0, done.stderr
+        calls = log.read_text()
+        assert "mc mb --ignore-existing store/silhouette-runs" in calls
+        assert calls.count("mc admin user add store\n") == 4
+        assert "key-of-" not in calls + done.stdout + done.stderr
+        keys = Path(f"{log}.keys").read_text().splitlines()
+        assert keys[:2] == ["silhouette-steps", "key-of-silhouette-steps"]
+        assert len(keys) == 8
 
     @pytest.mark.parametrize("name", ["steps", "triton", "review", "runs"])
     def test_policy_allows_named_actions_on_named_buckets(self, name: str) -> None:
