@@ -31,7 +31,7 @@ def workloads(patient: Patient) -> Iterator[Finding]:
         way_out = (
             ""
             if ready >= wanted
-            else f"kubectl -n {place} describe {plural}/{name}, and kubectl -n {place} logs {plural}/{name}"
+            else f"kubectl -n {place} describe {kinds}/{name}, and kubectl -n {place} logs {kinds}/{name}"
         )
         word = "done" if kind == "Job" else "ready"
         yield Finding(what=f"{kind} {name}", detail=f"{ready} of {wanted} {word}", way_out=way_out)

@@ -20,7 +20,7 @@ from silhouette.store import Store
 from tests.images import engine
 from tests.loopback import jpeg
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(2400)]  # a base image and a build on a busy machine
 
 STEPS = ("source-version", "download-pictures")
 IMPORT_ALL = """
