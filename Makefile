@@ -70,6 +70,25 @@ logs: .venv/ready  ## what a run's steps printed; RUN=id STEP=name
 cancel: .venv/ready  ## end a run or a schedule; RUN=id
 	@$(BIN)/python -m pipelines.cluster cancel --run "$$RUN_ID"
 
+##@ Keep a cluster
+OVERLAY ?= kind
+
+.PHONY: doctor
+doctor: .venv/ready  ## look the cluster over and say what to do; OVERLAY=kind, gpu or air-gapped
+	@$(BIN)/python -m manifests.doctor --overlay "$(OVERLAY)"
+
+.PHONY: secrets
+secrets: .venv/ready  ## make the Secrets that the cluster lacks; OVERLAY=...
+	@$(BIN)/python -m manifests.secrets --overlay "$(OVERLAY)"
+
+.PHONY: cluster
+cluster: .venv/ready  ## a cluster on this machine with Docker: kind, Kubeflow Pipelines, images, everything
+	@$(BIN)/python -m manifests.laptop up
+
+.PHONY: cluster-down
+cluster-down: .venv/ready  ## remove that cluster and its data
+	@$(BIN)/python -m manifests.laptop down
+
 ##@ Work on it
 .PHONY: install
 install: .venv/ready .venv-triton/ready  ## make the virtual environments from the hashed locks
@@ -83,20 +102,32 @@ test-long: .venv/ready .venv-triton/ready  ## the tests that take minutes
 	@$(BIN)/python -m pytest -m long $(TESTS)
 
 .PHONY: lint
-lint: .venv/ready  ## style, types, architecture, compiled pipelines
+lint: .venv/ready  ## style, types, architecture, compiled pipelines, Dockerfiles, manifests
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check --quiet
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pipelines.lint_ir pipelines/compiled/*.yaml
+	@$(BIN)/hadolint images/*/Dockerfile
+	@$(BIN)/python -m images.check
+	@$(BIN)/python -m manifests.check
 
 .PHONY: compile
-compile: .venv/ready  ## write pipelines/compiled/*.yaml
+compile: .venv/ready  ## write pipelines/compiled/*.yaml and the tags of manifests/
 	@$(BIN)/python -m pipelines.compile
+	@$(BIN)/python -m manifests.tags
 
 .PHONY: lock
 lock: .venv/ready  ## resolve requirements.lock and its subset for each image
-	@$(BIN)/python images/lock.py
+	@$(BIN)/python -m images.lock
+
+.PHONY: images
+images: .venv/ready  ## build the images with docker, podman or buildah; `make image/cpu` for one; REGISTRY=prefix PUSH=1
+	@$(BIN)/python -m images.build --registry "$(REGISTRY)" $(if $(PUSH),--push)
+
+.PHONY: image/%
+image/%: .venv/ready
+	@$(BIN)/python -m images.build $* --registry "$(REGISTRY)" $(if $(PUSH),--push)
 
 .PHONY: sample-model
 sample-model: .venv/ready  ## train the sample group's segmenter again (about half an hour)

@@ -1,10 +1,11 @@
-"""Pin what is installed: `make lock`, or `python images/lock.py [--upgrade] [--subsets-only]`.
+"""Pin what is installed: `make lock`, or `python -m images.lock [--upgrade] [--subsets-only]`.
 
 Reads pyproject.toml. Writes requirements.lock, every package that any place needs, resolved once, pinned and
 hashed; and beside each Dockerfile images/<image>/requirements.lock, the lines of it that this image's extra
 needs on Linux. A subset is cut out of the full lock, never resolved for itself, so that all images and the
 laptop run the same releases. Nothing is ever installed that is not in a lock:
-`pip install --require-hashes --no-deps -r requirements.lock`.
+`pip install --require-hashes --no-deps -r requirements.lock`. images/cpu/build.lock is what the first
+stage of the cpu image makes the package's wheel with, images/triton/image.lock what the triton image adds.
 
 images/triton/requirements.lock is not made here: the embedded Triton has a venv of its own with an older numpy.
 """
@@ -16,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
@@ -25,7 +27,11 @@ from packaging.markers import Marker
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 IMAGES = ("cpu", "torch", "yolo")  # each is an extra of pyproject.toml
+SERVED = ("pillow",)  # for models in Python that decode pictures inside the server
 UNWANTED = ("opencv-python",)  # ultralytics asks for it; it overwrites the cv2 of opencv-python-headless
+NO_STEP_CALLS = (
+    "kfp-server-api",
+)  # kfp's client needs it, its executor does not; there is no wheel, so it would be built
 OLDEST_PYTHON = "3.11"
 LINUX = [
     {
@@ -104,6 +110,17 @@ def resolve_names(extra: str) -> set[str]:
         return {parse_pin(pin)[0] for pin in read_blocks(output.read_text(encoding="utf-8"))}
 
 
+def resolve_builder() -> set[str]:
+    """Return the names of all packages that making the package's wheel needs, at the releases of the full lock."""
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    command = [sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--universal", "--no-annotate"]
+    command += ["--no-header", f"--python-version={OLDEST_PYTHON}", f"--constraint={LOCK}"]
+    done = subprocess.run(command, cwd=ROOT, check=False, input="\n".join(wanted), stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit("what pyproject.toml needs to be built must resolve; what stands in the way is said above")
+    return {parse_pin(pin)[0] for pin in read_blocks(done.stdout)}
+
+
 def main() -> None:
     """Write the full lock, then one subset per image."""
     parser = argparse.ArgumentParser(description="Pin what is installed, per image.")
@@ -117,7 +134,10 @@ def main() -> None:
     for image in IMAGES:
         path = ROOT / "images" / image / "requirements.lock"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(cut(lock, resolve_names(image), image=image), encoding="utf-8")
+        names = resolve_names(image) - set(NO_STEP_CALLS)
+        path.write_text(cut(lock, names, image=image), encoding="utf-8")
+    for image, name, names in (("cpu", "build.lock", resolve_builder()), ("triton", "image.lock", set(SERVED))):
+        (ROOT / "images" / image / name).write_text(cut(lock, names, image=image), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,9 @@ def fill() -> list[str]:
     return [row.picture_id for row in rows]
 
 
-@pytest.mark.parametrize("command", [("badlist", "push"), ("badlist", "list"), ("badlist", "remove"), ("db", "report")])
+@pytest.mark.parametrize(
+    "command", [("badlist", "push"), ("badlist", "list"), ("badlist", "remove"), ("db", "report"), ("db", "upgrade")]
+)
 def test_every_command_says_what_it_does(command: tuple[str, ...]) -> None:
     assert len(say(*command, "--help").output.splitlines()[2].strip()) > 20
 

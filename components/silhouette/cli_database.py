@@ -111,6 +111,30 @@ def remove(
 
 
 @db.command()
+def upgrade(
+    logins: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Make the logins of the others too: a file for each, with its password."),
+    ] = None,
+) -> None:
+    """Bring the schema up to date, with the owner's login.
+
+    On a laptop every command does so by itself. On a cluster the steps' own login may not.
+    """
+    with command():
+        from silhouette.database import connect
+        from silhouette.database.logins import keep, read_passwords
+        from silhouette.database.migrations import HEAD
+
+        passwords = read_passwords(logins) if logins else {}
+        with connect() as connection:
+            made = keep(connection, passwords)
+        lines = [f"the schema is {HEAD}"]
+        lines += [f"{login}: {'new' if login in made else 'kept'}" for login in passwords]
+        answer({"schema": HEAD, "logins": sorted(passwords), "new": made}, lines)
+
+
+@db.command()
 def report(
     group: Annotated[str, typer.Option("--group", "-g", help="Only this group. [default: every group]")] = "",
     gallery: Annotated[

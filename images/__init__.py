@@ -1,0 +1,1 @@
+"""What enters each image: locks, Dockerfiles, the programs that build and check them."""
