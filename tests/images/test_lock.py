@@ -174,3 +174,10 @@ class TestCut:
     def test_line_that_is_no_pin_is_refused_with_the_way_out(self) -> None:
         with pytest.raises(SystemExit, match=r"name==version, got 'alpha>=1'; run `make lock` again"):
             lock.parse_pin("alpha>=1")
+
+
+def test_what_decodes_inside_triton_is_the_release_that_decodes_in_the_steps() -> None:
+    inside = {name: version for name, version, _ in map(lock.parse_pin, subset("triton"))}
+    outside = {name: version for name, version, _ in map(lock.parse_pin, BLOCKS)}
+    for name in ("opencv-python-headless", "pillow", "pillow-heif", "onnxruntime"):
+        assert inside[name] == outside[name], f"{name}: bring images/triton/requirements.in in line"
