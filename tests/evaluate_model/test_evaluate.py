@@ -8,16 +8,21 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from silhouette.config import ExportConfig, GateConfig, load_config
 from silhouette.contracts import evaluation as evaluation_contract
 from silhouette.contracts import model_bundle, scores
+from silhouette.contracts.crops import CropTable
 from silhouette.errors import InputError
 from silhouette.evaluate_model.champion import Champion
-from silhouette.evaluate_model.evaluate import evaluate_model
+from silhouette.evaluate_model.evaluate import answer, evaluate_model
 from silhouette.export_model.export import export_model
+from silhouette.onnx_model import OnnxModel
 from silhouette.train_classifier.train import train_classifier
+from tests.deploy_model.bundles import write_onnx
+from tests.evaluate_model.painted import write_painted
 from tests.shapes import BACKBONE, CLASSES, recipe, write_shapes
 
 OFF = {"max_ece": None, "max_bg_gap": None, "max_regression": None, "min_test_pictures_per_class": None}
@@ -201,3 +206,12 @@ def test_a_variant_that_is_not_the_one_on_the_card_is_refused(learnt: Path, tmp_
     (tmp_path / "bundle" / "model.int8.onnx").write_bytes(b"another")
     with pytest.raises(InputError, match=r"model\.int8\.onnx must be the file that its card names"):
         evaluate_model(crops=learnt / "crops", bundle=tmp_path / "bundle", out=tmp_path, gate=GATE)
+
+
+def test_a_model_that_answers_with_no_numbers_is_refused(tmp_path: Path) -> None:
+    write_painted(tmp_path, coloured="person")
+    write_onnx(tmp_path / "model.onnx", weights=np.full((3, 3), np.nan, np.float32))
+    with pytest.raises(
+        InputError, match=r"probabilities that sum to 1, it gave \[nan, nan, nan\] to the crop of 'test-0'"
+    ):
+        answer(OnnxModel(tmp_path / "model.onnx"), CropTable(tmp_path, "test"), ["red", "green", "blue"])

@@ -255,7 +255,7 @@ def test_refused_gate_deploys_nothing_and_the_old_version_goes_on(
     assert subprocess.run(shlex.split(line), capture_output=True, timeout=60, check=True).stdout
 
 
-def test_rejected_picture_rebuilds_the_dataset_and_downloads_nothing(
+def test_rejected_picture_rebuilds_the_dataset_downloads_nothing_and_meets_the_served_model(
     first: subprocess.CompletedProcess[str], run: Run, state: Path
 ) -> None:
     with psycopg.connect(embedded.environment(state)["SILHOUETTE_POSTGRES_DSN"]) as connection:
@@ -272,13 +272,7 @@ def test_rejected_picture_rebuilds_the_dataset_and_downloads_nothing(
     assert steps["Download pictures"] == "reused"
     assert steps["Build dataset"] == "done"
     assert steps["Train classifier"] == "done"
-
-
-def test_a_retrained_model_is_judged_beside_the_served_one(first: subprocess.CompletedProcess[str], run: Run) -> None:
-    again = run("epochs=1 min_macro_f1=0.0 batch_size=16 seed=18")
-    assert re.search(
-        r"^served now +version \d+; the new one against it: macro-F1 [+-]\d", again.stdout, re.MULTILINE
-    ), again.stdout[-4000:] + again.stderr
+    assert re.search(r"^served now +version 1; the new one against it: macro-F1 [+-]\d", changed.stdout, re.MULTILINE)
 
 
 def test_changed_byte_under_the_same_path_is_noticed(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 ROC_NAME = "roc.json"
 _BATCH = 32
+_SUM_TOLERANCE = 0.01  # half precision sums to 1 within 0.002
 
 
 def evaluate_model(
@@ -99,7 +100,11 @@ def _check(card: model_bundle.ModelCard, head: crops_contract.CropsHead, bundle:
 
 
 def answer(model: OnnxModel, table: crops_contract.CropTable, classes: list[str]) -> Answers:
-    """Ask the model about every crop of a split, a batch of decoded crops in memory at a time."""
+    """Ask the model about every crop of a split, a batch of decoded crops in memory at a time.
+
+    Raises:
+        InputError: The model answers with what is no probability.
+    """
     import numpy as np
 
     from silhouette.evaluate_model.scores import Answers
@@ -114,10 +119,18 @@ def answer(model: OnnxModel, table: crops_contract.CropTable, classes: list[str]
         )
         for start in track(starts, total=len(starts), description="judging")
     ]  # fmt: skip
+    probabilities = np.concatenate(parts)
+    sums = probabilities.sum(axis=1)
+    if not (np.abs(sums - 1) <= _SUM_TOLERANCE).all():  # also true of NaN
+        strange = int((~(np.abs(sums - 1) <= _SUM_TOLERANCE)).argmax())
+        raise InputError(
+            f"a model must answer with probabilities that sum to 1, it gave {probabilities[strange].tolist()} to the"
+            f" crop of {table[strange].picture_id!r}; export it again, or train again if its weights are no numbers"
+        )
     pixsets, pictures = table.column("pixset_id"), table.column("picture_id")
     return Answers(
         labels=np.array([classes.index(label) for label in table.column("label")], dtype=np.int64),
-        probabilities=np.concatenate(parts),
+        probabilities=probabilities,
         groups=[f"s{pixset}" if pixset else f"p{picture}" for pixset, picture in zip(pixsets, pictures, strict=True)],
     )
 

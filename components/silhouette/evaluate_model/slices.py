@@ -6,7 +6,7 @@ the crops of a slice for independent, so one shoot's is rather too narrow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,11 +63,10 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
-def _slice(kind: str, name: str, right: npt.NDArray[np.bool_]) -> Slice:
-    low, high = wilson(int(right.sum()), len(right))
+def _slice(kind: str, name: str, *, hits: int, count: int) -> Slice:
+    low, high = wilson(hits, count)
     return Slice(
-        kind=kind, name=name, crops=len(right), accuracy=float(right.mean()), low=low, high=high,
-        is_small=len(right) < SMALL,
+        kind=kind, name=name, crops=count, accuracy=hits / count, low=low, high=high, is_small=count < SMALL
     )  # fmt: skip
 
 
@@ -81,12 +80,16 @@ def _by_number(
     number = np.searchsorted([end for _, end in ranges], rounded, side="right")
     for place, (name, _) in enumerate(ranges):
         if (inside := number == place).any():
-            yield _slice(kind, name, right[inside])
+            yield _slice(kind, name, hits=int(right[inside].sum()), count=int(inside.sum()))
 
 
 def _by_pixset(pixsets: list[str], right: npt.NDArray[np.bool_]) -> list[Slice]:
     """Return the shoots whose interval ends lowest: few crops alone put none in front."""
-    ids = np.array(pixsets, dtype=object)
-    every = [_slice("pixset", pixset, right[ids == pixset]) for pixset in sorted(set(pixsets) - {""})]
-    ends_at: Callable[[Slice], tuple[float, str]] = lambda one: (one.high, one.name)  # noqa: E731
-    return sorted(every, key=ends_at)[:_MOST_PIXSETS]
+    names, numbers = np.unique(np.array(pixsets, dtype=object).astype(str), return_inverse=True)
+    hits, counts = np.bincount(numbers, weights=right, minlength=len(names)), np.bincount(numbers)
+    every = [
+        _slice("pixset", str(name), hits=int(found), count=int(count))
+        for name, found, count in zip(names, hits, counts, strict=True)
+        if name
+    ]
+    return sorted(every, key=lambda one: (one.high, one.name))[:_MOST_PIXSETS]
