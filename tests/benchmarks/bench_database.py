@@ -22,6 +22,7 @@ from silhouette.contracts.contours import from_mask
 from silhouette.contracts.dataset import PictureRow
 from silhouette.database import connect, labels, segmentations
 from silhouette.database.people import PersonRow
+from silhouette.database.pictures import write_often
 from silhouette.database.report import count_groups
 from silhouette.database.segmentations import Segmentation
 from silhouette.segment_people.segment import WRITE_AT_ONCE
@@ -78,6 +79,7 @@ def people_to_write(count: int) -> Iterator[Written]:
     ]  # fmt: skip
     with services() as (environ, _), connect(environ["SILHOUETTE_POSTGRES_DSN"]) as connection:
         segmentations.add(connection, model_digest=MODEL, found=found)
+        write_often(connection)  # as segment_people has it; the other side has one commit only
         packed = {}
         for table, columns in TABLES.items():
             with (

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from silhouette.config import SegmentationConfig
 from silhouette.contracts import dataset as datasets
 from silhouette.contracts.dataset import PictureRow
+from silhouette.database.pictures import write_often
 from silhouette.database.segmentations import Segmentation
 from silhouette.detection import Detector
 from silhouette.detector import load_detector, model_digest_of
@@ -103,6 +104,7 @@ def segment_people(
         ServiceError: PostgreSQL or the store went away; finished batches are kept.
     """
     start, orders = time.monotonic(), orders or Orders()
+    write_often(connection)  # a batch that a crash of the server forgets is segmented again, whole
     tally = _Tally()
     every = datasets.read(dataset).rows
     rows = {row.sha256: row for row in every}
