@@ -92,8 +92,9 @@ def with_database(task: PipelineTask) -> PipelineTask:
 
 
 def with_triton(task: PipelineTask) -> PipelineTask:
-    """Let a step reach Triton."""
+    """Let a step reach Triton, and each of its replicas where the cluster names the service."""
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, {"triton_url": "SILHOUETTE_TRITON_URL"})
+    kubernetes.use_config_map_as_env(task, CONFIG_MAP, {"triton_service": "SILHOUETTE_TRITON_SERVICE"}, optional=True)
     return task
 
 

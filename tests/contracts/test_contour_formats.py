@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
@@ -257,6 +257,7 @@ def test_the_wrong_meaning_of_points_costs_half_a_pixel_around() -> None:
 
 
 @many
+@example([[0, 0, 10, 7.033744254547649, 0, -16.524537477280678], [0, 0, 2, 0, 17, 8]], 9, 4)
 @given(st.lists(st.lists(st.floats(-20, 90), min_size=6, max_size=20).filter(lambda numbers: len(numbers) % 2 == 0),
                 min_size=1, max_size=4), st.integers(1, 70), st.integers(1, 70))  # fmt: skip
 def test_any_polygons_give_the_pixels_whose_centre_they_enclose(
@@ -265,9 +266,9 @@ def test_any_polygons_give_the_pixels_whose_centre_they_enclose(
     mask = np.zeros((height, width), np.uint8)
     read = redrawn(formats.read_coco_segmentation(polygons, width=width, height=height), mask)
     y, x = np.mgrid[:height, :width] + 0.5
+    unsure = np.zeros(mask.shape, bool)  # on an edge of any polygon, to the accuracy of float
     for numbers in polygons:
-        ring = np.array(numbers).reshape(-1, 2)
-        odd, unsure = np.zeros(mask.shape, bool), np.zeros(mask.shape, bool)
+        ring, odd = np.array(numbers).reshape(-1, 2), np.zeros(mask.shape, bool)
         for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
             crossed = (y0 <= y) != (y1 <= y)
             share = np.divide(y - y0, y1 - y0, out=np.zeros_like(y), where=crossed)
@@ -275,8 +276,7 @@ def test_any_polygons_give_the_pixels_whose_centre_they_enclose(
             odd ^= crossed & (distance <= 0)
             unsure |= crossed & (np.abs(distance) < 1e-6)
         mask[odd] = 255
-        read[unsure] = mask[unsure]
-    assert (read == mask).all()
+    assert (read == mask)[~unsure].all()
 
 
 @settings(max_examples=50, deadline=None)
