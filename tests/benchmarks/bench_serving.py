@@ -132,14 +132,14 @@ def _bundle(folder: Path) -> tuple[Path, Path]:
     bundle.mkdir()
     judged.mkdir()
     exported = exporter.ServedModel(net, mean=[0.5] * 3, std=[0.5] * 3).eval()
-    exporter.write_onnx(exported, bundle / ONNX_NAME, crop_size=DATASET.crop_size, metadata={})
+    exporter.write_onnx(exported, bundle / ONNX_NAME, crop_size=DATASET.crop_size, metadata={}, opset=18)
     golden = np.random.default_rng(1).integers(0, 256, (4, DATASET.crop_size, DATASET.crop_size, 3), dtype=np.uint8)
     np.savez(bundle / GOLDEN_NAME, crops=golden, probabilities=OnnxModel(bundle / ONNX_NAME).probabilities(golden))
     sha256 = hashlib.sha256((bundle / ONNX_NAME).read_bytes()).hexdigest()
     card = ModelCard(
         group="benchmark", experiment="benchmark", classes=CLASSES, crop_size=DATASET.crop_size,
         crop_margin=DATASET.crop_margin, background=DATASET.background, backbone=BACKBONE, onnx_sha256=sha256,
-        opset=exporter.OPSET, crops_digest="", code_version="", seed=0, parameters={}, parity_torchscript=0.0,
+        opset=18, crops_digest="", code_version="", seed=0, parameters={}, parity_torchscript=0.0,
         parity_onnx=0.0, parity_crops=0,
     )  # fmt: skip
     model_bundle.write(bundle, card)

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from silhouette.classify_pictures.classify import Shard
+from silhouette.classify_pictures.classify import REPORT_NAME, Shard
 from silhouette.contracts import predictions
 from silhouette.errors import InputError
 from silhouette.store import Store
@@ -60,6 +60,16 @@ def each_once(folder: Path) -> None:
     assert pq.read_table(folder / predictions.PARQUET_NAME).to_pylist() == [vars(row) for row in rows]
 
 
+def same_but_for_rounding(folder: Path, other: Path) -> None:
+    """Compare two runs: a kill cuts batches otherwise, and the last digit of a probability may follow the batch."""
+    ours, theirs = (predictions.read(place) for place in (folder, other))
+    assert [{**vars(row), "probability": 0} for row in ours] == [{**vars(row), "probability": 0} for row in theirs]
+    assert [row.probability for row in ours] == pytest.approx([row.probability for row in theirs], abs=1e-4)
+    each_once(folder)
+    assert files_of(folder).keys() == files_of(other).keys()
+    assert (folder / REPORT_NAME).read_bytes() == (other / REPORT_NAME).read_bytes()
+
+
 def run_process(settings: dict[str, Any], environ: dict[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.classify_pictures.killed_run", json.dumps(settings, default=str)]
     return subprocess.Popen(command, env={**os.environ, **environ}, stderr=subprocess.PIPE)
@@ -94,7 +104,7 @@ def test_killed_at_random_each_picture_has_its_rows_exactly_once(
     for key in list(served_store.list_keys(f"{report.key}/")):
         served_store.remove(key)
     assert classify(**given, out=tmp_path / "at once").new == PICTURES + 1
-    assert files_of(tmp_path / "at once") == files_of(tmp_path / "killed"), "as if nobody had killed it"
+    same_but_for_rounding(tmp_path / "at once", tmp_path / "killed")
 
 
 def test_shards_meet_in_the_store_and_the_last_one_merges(

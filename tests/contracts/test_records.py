@@ -124,7 +124,7 @@ class TestGate:
 
     def test_refuses_when_one_rule_is_broken_and_says_both_values(self) -> None:
         assert not judged(0.9, 0.3).passed
-        assert judged(0.9, 0.3).refusal() == "macro_f1 must be at least 0.450, got 0.300"
+        assert judged(0.9, 0.3).refusal() == "macro_f1 must be at least 0.450, got 0.300, 0.15 too little"
 
     def test_names_every_broken_rule(self) -> None:
         assert judged(0.1, 0.2).refusal().count("must be at least") == 2
