@@ -82,7 +82,9 @@ def test_its_parameters_say_what_and_its_environment_where() -> None:
 
 def test_no_step_of_it_is_cached() -> None:
     spec = next(yaml.safe_load_all(METADATA.read_text(encoding="utf-8")))
-    tasks = spec["root"]["dag"]["tasks"]
+    (inside,) = (content for name, content in spec["components"].items() if name.startswith("comp-exit-handler"))
+    assert spec["root"]["dag"]["tasks"].keys() == {"exit-handler-1", "report-run"}
+    tasks = inside["dag"]["tasks"]
     assert tasks.keys() == {"build-ret-meta", "post-ret-meta"}
     assert not any(task.get("cachingOptions", {}).get("enableCache") for task in tasks.values())
     assert tasks["post-ret-meta"]["dependentTasks"] == ["build-ret-meta"]
