@@ -157,7 +157,7 @@ class ServingConfig(_Section):
     response_cache: bool = False
     rate_limit: int = Field(default=0, ge=0)
     max_slowdown: float | None = Field(default=2.0, gt=0)
-    max_disagreement: float | None = Field(default=0.5, ge=0, le=1)
+    max_disagreement: float | None = Field(default=None, ge=0, le=1)
 
 
 class ModelConfig(_Section):
