@@ -25,6 +25,7 @@ from silhouette.contracts.predictions import Prediction
 from silhouette.database import badlist, connect, labels
 from silhouette.export_masks.export import export_masks
 from silhouette.names import file_name, safe_key
+from silhouette.pull_folders import place
 from silhouette.store import Store
 from tests.export_masks import worlds
 from tests.export_masks.worlds import GROUP, World
@@ -208,6 +209,12 @@ def test_what_is_not_there_is_one_line_with_the_way_out(world: World) -> None:
     assert "run `silhouette download" in say("pull", "pictures", GROUP, "--to", "out", code=1).stderr
     Path("a file").write_text("x")
     assert "a file is a file; name another" in say("pull", "pictures", GROUP, "--to", "a file", code=1).stderr
+
+
+def test_a_second_pull_into_the_same_folder_waits_its_turn(world: World) -> None:
+    with place.locked(Path("out")):
+        assert "one pull at a time" in say("pull", "pictures", GROUP, "--to", "out", code=1).stderr
+    pulled("pictures", GROUP)
 
 
 def process(to: Path, environ: dict[str, str], *, most_bytes: int = 0) -> subprocess.Popen[str]:

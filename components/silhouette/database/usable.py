@@ -24,7 +24,7 @@ class Usable:
     """
 
     def __init__(self, connection: psycopg.Connection, *, group: str) -> None:
-        self._connection, self._group = connection, group
+        self._connection, self.group = connection, group
         self._contents = badlist.contents(connection)
 
     def has_bad_bytes(self, sha256: str) -> bool:
@@ -45,7 +45,7 @@ class Usable:
                 SELECT picture_id, picture_sha256, name = %s AS is_here, withdrawn_at IS NULL AS is_now
                 FROM labels JOIN groups ON groups.id = labels.group_id WHERE picture_id = ANY(%s)
                 """,
-                (self._group, list(picture_ids)),
+                (self.group, list(picture_ids)),
             ).fetchall()
         here = {row[0] for row in rows if row[2]}
         now = {row[0] for row in rows if row[2] and row[3]}
@@ -65,7 +65,7 @@ class Usable:
                 SELECT picture_id, picture_sha256, label FROM labels JOIN groups ON groups.id = labels.group_id
                 WHERE name = %s AND withdrawn_at IS NULL AND picture_id = ANY(%s)
                 """,
-                (self._group, list(picture_ids)),
+                (self.group, list(picture_ids)),
             ).fetchall()
         return {row[0]: (row[1], row[2]) for row in rows}
 

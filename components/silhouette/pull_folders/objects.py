@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import tempfile
 from collections.abc import Iterator
@@ -77,13 +76,8 @@ def pull_masks(
         ServiceError: The store, the database or the disk failed.
     """
     prefix = f"{markup.store_prefix(group)}/"
-    command = "silhouette masks export"
-    try:
-        content = io.StringIO(store.get_bytes(f"{prefix}{markup.TABLE_NAME}").decode())
-    except MissingObjectError:
-        raise _nothing("masks", group, command) from None
-    ids = (line["picture_id"] for line in csv.DictReader(content))
-    _check_shown(ids, Usable(connection, group=group), what="masks", name=group, command=command)
+    usable = Usable(connection, group=group)
+    _check_shown(f"{prefix}{markup.TABLE_NAME}", store, usable, what="masks", command="silhouette masks export")
     pull_prefix(folder, prefix, name=group, label="", store=store, limit=limit, tally=tally)
 
 
@@ -97,16 +91,8 @@ def pull_inference(
         ServiceError: The store, the database or the disk failed.
     """
     prefix = f"inference/{safe_key(name)}/"
-    command = "silhouette infer"
-    with tempfile.TemporaryDirectory(prefix="silhouette-pull-") as scratch:
-        path = Path(scratch) / predictions.FILE_NAME
-        try:
-            store.get_file(f"{prefix}{predictions.FILE_NAME}", path)
-        except MissingObjectError:
-            raise _nothing("inference", name, command) from None
-        with path.open(newline="", encoding="utf-8") as file:
-            ids = (line["picture_id"] for line in csv.DictReader(file))
-            _check_shown(ids, Usable(connection, group=name), what="inference", name=name, command=command)
+    usable = Usable(connection, group=name)
+    _check_shown(f"{prefix}{predictions.FILE_NAME}", store, usable, what="inference", command="silhouette infer")
     pull_prefix(folder, prefix, name=name, label="", store=store, limit=limit, tally=tally)
 
 
@@ -133,18 +119,24 @@ def pull_prefix(folder: Path, prefix: str, *, name: str, label: str, store: Stor
     write_table(folder / TABLE_NAME, COLUMNS, lines())
 
 
-def _check_shown(ids: Iterator[str], usable: Usable, *, what: str, name: str, command: str) -> None:
+def _check_shown(key: str, store: Store, usable: Usable, *, what: str, command: str) -> None:
     """Refuse results that are older than the badlist: their tables and pages show what must not be shown."""
-    bad = sum(len(usable.refused(part)) for part in in_batches(ids, _AT_ONCE))
+    with tempfile.TemporaryDirectory(prefix="silhouette-pull-") as scratch:
+        path = Path(scratch) / "table.csv"
+        try:
+            store.get_file(key, path)
+        except MissingObjectError:
+            raise InputError(
+                f"there must be {what} of {usable.group!r} in the store, there is nothing yet; run `{command}` first"
+            ) from None
+        with path.open(newline="", encoding="utf-8") as file:
+            ids = (line["picture_id"] for line in csv.DictReader(file))
+            bad = sum(len(usable.refused(part)) for part in in_batches(ids, _AT_ONCE))
     if bad:
         raise InputError(
-            f"{what} must not show pictures that are badlisted or withdrawn, those of {name!r} show {bad}; make them"
-            f" again with `{command}`, then pull"
+            f"{what} must not show pictures that are badlisted or withdrawn, those of {usable.group!r} show {bad};"
+            f" make them again with `{command}`, then pull"
         )
-
-
-def _nothing(what: str, name: str, command: str) -> InputError:
-    return InputError(f"there must be {what} of {name!r} in the store, there is nothing yet; run `{command}` first")
 
 
 def _named(prefix: str, store: Store) -> tuple[str, str]:
