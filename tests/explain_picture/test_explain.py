@@ -104,7 +104,7 @@ def test_everything_that_is_known_is_told_to_people(world: World) -> None:
         "  last sent eeeeeeeeeeee to https://pictures: receipt r-17",
     ):
         assert line in told.splitlines(), f"{line!r} is missing in\n{told}"
-    happened = told.partition("what happened\n")[2].partition("\n\n")[0].splitlines()
+    happened = told.partition("what happened (UTC)\n")[2].partition("\n\n")[0].splitlines()
     happened = [line for line in happened if "that is gone" not in line]  # the audit outlives other tests' worlds
     times = [line[:21] for line in happened]
     assert times == sorted(times)
@@ -139,6 +139,14 @@ def test_a_withdrawn_picture_still_has_its_story(world: World) -> None:
     told = say("explain", "plain").stdout
     assert "  in no group" in told.splitlines()
     assert f"{GROUP} withdraws dress" in told
+
+
+def test_a_document_that_nobody_knows_to_have_arrived_is_told_so(world: World) -> None:
+    begun = {"service": "https://pictures", "picture_id": "plain", "content_digest": "e" * 64}
+    number = posts.begin(world.connection, **begun)
+    assert "to https://pictures: not known to have arrived" in say("explain", "plain").stdout
+    posts.end(world.connection, post_id=number, failure="too large")
+    assert "to https://pictures: not taken: too large" in say("explain", "plain").stdout
 
 
 def test_an_unknown_picture_is_one_line_with_the_nearest(world: World) -> None:

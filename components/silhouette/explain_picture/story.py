@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 
 from silhouette.explain_picture.explain import Story
 
@@ -14,7 +14,9 @@ def tell_story(story: Story) -> Iterator[str]:
     """Yield the lines."""
     yield f"picture {_shown(story.picture_id)}"
     yield from _section("now", _now(story))
-    yield from _section("what happened", [f"{at:{_TIME}}  {what}" for at, what in sorted(_events(story))])
+    happened = sorted(_events(story), key=lambda event: event[0])
+    lines = (f"{at.astimezone(UTC):{_TIME}}  {what}" for at, what in happened)
+    yield from _section("what happened (UTC)", lines)
     yield from _section("splits", _trained(story))
     yield from _section("predictions", _predicted(story))
     yield from _section("ret_meta", _returned(story))
@@ -109,9 +111,8 @@ def _returned(story: Story) -> Iterator[str]:
             f" {_people(story.document.people)}{said}"
         )
     for post in story.posted[-1:]:
-        state = (
-            f"receipt {_shown(post.receipt)}" if post.receipt else _shown(post.failure) or "not known to have arrived"
-        )
+        state = f"not taken: {_shown(post.failure)}" if post.failure else "not known to have arrived"
+        state = f"receipt {_shown(post.receipt)}" if post.receipt else state
         yield f"last sent {post.content_digest[:12]} to {_shown(post.service)}: {state}"
 
 
