@@ -31,6 +31,8 @@ from silhouette.deploy_model.deploy import deploy_model
 from silhouette.detection import DetectedPerson
 from silhouette.download_pictures.download import download_pictures
 from silhouette.export_masks.export import export_masks
+from silhouette.pull_folders.kind import Kind
+from silhouette.pull_folders.pull import pull
 from silhouette.review.connections import Connections
 from silhouette.review.desk import Desk
 from silhouette.review.preparation import Preparation
@@ -128,6 +130,15 @@ def _ret_meta(world: World) -> bytes:
     return b"".join(documents) + shown.encode()
 
 
+def _pulled(world: World) -> bytes:
+    """Names and content of all that `silhouette pull pictures` lays out."""
+    out = world.folder / "pulled"
+    pull(kind=Kind.PICTURES, name="badlist", to=out, store=world.store, connection=world.connection)
+    files = [path for path in sorted(out.rglob("*")) if path.is_file()]
+    known = "".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files).encode()
+    return known + b"".join(path.name.encode() + path.read_bytes() for path in files)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Shows:
     """An artifact: what it shows of pictures, without its list of what was left out; by id, by SHA-256 or both."""
@@ -199,6 +210,7 @@ ARTIFACTS = {
     "mask export": Shows(made=_masks, by_id=True, by_sha256=True),
     "inference report": Shows(made=_inference(REPORT_NAME), by_id=False, by_sha256=False),
     "ret_meta": Shows(made=_ret_meta, by_id=True, by_sha256=True),
+    "pull pictures": Shows(made=_pulled, by_id=True, by_sha256=True),
 }
 
 

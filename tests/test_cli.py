@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 COMMANDS = [
     "version", "download", "segment", "snapshot", "dataset", "train", "export", "evaluate", "deploy", "infer",
     "predict", "run", "badlist", "db", "config", "group", "reproduce", "tune", "wandb", "rollback", "status",
-    "history", "reconcile", "review", "ret-meta",
+    "history", "reconcile", "review", "masks", "ret-meta", "pull", "explain",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from silhouette.names import MAX_KEY_LENGTH, safe_key
+from silhouette.names import MAX_KEY_LENGTH, file_name, safe_key
 
 KUBERNETES_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 any_text = st.text() | st.text(alphabet="abz09_-./ A", max_size=60)
@@ -72,3 +72,24 @@ def test_keys_never_change_because_the_store_is_full_of_them() -> None:
         "a/b": "a-b--c14cddc033f64b9d",
         "summer test": "summer-test--aa6f430322040209",
     }
+
+
+@pytest.mark.parametrize("name", ["summer test", "Лето", "IMG_0001.jpg", "it's", "№ 1", "a (copy)"])
+def test_a_name_that_every_system_takes_stays_as_the_file_name(name: str) -> None:
+    assert file_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a/b", "a\\b", ".hidden", "-rf", "~", "CON", "nul.txt", "a:b", "dot.", "end ", "a\0", "я" * 120,
+     "\u0438\u0306", "\ud800", "slug--0123456789abcdef"],
+)  # fmt: skip
+def test_any_other_name_becomes_a_slug_with_a_digest(name: str) -> None:
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]*--[0-9a-f]{16}", file_name(name))
+
+
+@given(st.text(), st.text())
+def test_no_two_names_share_a_file_name(one: str, other: str) -> None:
+    assert (file_name(one) == file_name(other)) == (one == other)
+    assert "/" not in file_name(one)
+    assert len(file_name(one).encode()) <= 180

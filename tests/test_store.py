@@ -421,3 +421,12 @@ def test_sixteen_threads_share_the_connections(store: Store, caplog: pytest.LogC
         assert store.put_many(((key, os.urandom(20_000)) for key in keys), workers=16) == 64
         assert [key for key, _ in store.get_many(keys, workers=16)] == keys
     assert caplog.messages == []
+
+
+def test_a_range_of_an_object_is_read_alone(store: Store) -> None:
+    store.put_bytes("range", b"0123456789")
+    assert store.get_range("range", start=3, size_bytes=4) == b"3456"
+    assert store.get_range("range", start=8, size_bytes=9) == b"89"
+    assert store.get_range("range", start=0, size_bytes=0) == b""
+    with pytest.raises(MissingObjectError):
+        store.get_range("no range", start=0, size_bytes=1)

@@ -23,6 +23,7 @@ from silhouette import (
     cli_config,
     cli_database,
     cli_masks,
+    cli_pull,
     cli_ret_meta,
     cli_review,
     cli_rollout,
@@ -58,6 +59,8 @@ cli_training.register(app)
 app.command()(cli_review.review)
 app.add_typer(cli_masks.masks, name="masks")
 app.add_typer(cli_ret_meta.ret_meta, name="ret-meta")
+app.command()(cli_pull.pull)
+app.command()(cli_pull.explain)
 
 Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 Source = Annotated[

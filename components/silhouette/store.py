@@ -261,6 +261,22 @@ class Store:
             with suppress(OSError):  # what went wrong has been said above
                 partial.unlink()
 
+    def get_range(self, key: str, *, start: int, size_bytes: int) -> bytes:
+        """Read `size_bytes` of an object from byte `start` on; fewer at its end, not one of an empty range.
+
+        Raises:
+            MissingObjectError: There is no such object.
+        """
+        if size_bytes <= 0:
+            return b""
+        with self._speaking("read", key):
+            response = self._client.get_object(self.bucket, key, offset=start, length=size_bytes)
+            try:
+                return bytes(response.read())
+            finally:
+                response.close()
+                response.release_conn()
+
     def exists(self, key: str) -> bool:
         """Tell whether there is such an object."""
         return self.size(key) is not None
