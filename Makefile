@@ -95,7 +95,7 @@ install: .venv/ready .venv-triton/ready  ## make the virtual environments from t
 
 .PHONY: test
 test: .venv/ready .venv-triton/ready  ## the default tests; TESTS="tests/test_names.py -k plain" for some
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 2 --dist loadfile)
 
 .PHONY: test-long
 test-long: .venv/ready .venv-triton/ready  ## the tests that take minutes

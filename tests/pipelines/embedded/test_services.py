@@ -182,7 +182,7 @@ def test_parent_killed_in_the_middle_of_up_leaves_nothing_unrecorded(state_dir: 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seconds", [random.Random(n).uniform(0, 5) for n in range(16)])
+@pytest.mark.parametrize("seconds", [random.Random(n).uniform(0, 5) for n in range(8)])
 def test_parent_killed_at_a_random_moment_leaves_nothing_unrecorded(state_dir: Path, seconds: float) -> None:
     assert_parent_killed_after_leaves_nothing_unrecorded(state_dir, seconds, *ALL)
 
