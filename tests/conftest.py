@@ -51,6 +51,16 @@ def _no_retries() -> Iterator[None]:
     stamina.set_testing(True, attempts=1)
 
 
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    """Give every test the environment that it found: a command takes the addresses of running services into it."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        if name.startswith(("SILHOUETTE_", "WANDB_")):
+            del os.environ[name]
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     root = Path(_SHARED_DATA)

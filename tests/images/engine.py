@@ -63,6 +63,8 @@ def daemon(folder: Path) -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(60)
+            for mounted in folder.glob("exec/netns/*"):  # what dockerd leaves, and what no folder can be removed with
+                subprocess.run(["umount", str(mounted)], check=False, capture_output=True)
 
 
 def base(host: str, folder: Path) -> str:

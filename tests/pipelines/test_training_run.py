@@ -185,62 +185,6 @@ def test_printed_photo_line_answers_a_picture_of_the_group(
     assert {person["label"] for person in answer["people"]} <= {path.name for path in source.iterdir()}
 
 
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
-    """A list of pixsets, and beside it the group that a picture service has: drawn places, and two with people."""
-    folder = tmp_path_factory.mktemp("places")
-    group = folder / "served"
-    (group / "pictures").mkdir(parents=True)
-    (group / "group.json").write_text(json.dumps({"name": "places", "classes": ["a", "b"]}))
-    lines = []
-    for number in range(8):
-        name = f"pictures/{number}.jpg"
-        scene = draw_scene(np.random.default_rng([21, number]), width=320, height=320)
-        Image.fromarray(scene.rgb).save(group / name, quality=90)
-        lines.append({"picture_id": f"place {number}", "file": name, "label": "a", "pixset_id": f"set {number // 2}"})
-    for number, picture in enumerate(sorted(source.rglob("*.jpg"))[:2]):
-        shutil.copyfile(picture, group / f"pictures/crowd {number}.jpg")
-        line = {"file": f"pictures/crowd {number}.jpg", "label": "b", "pixset_id": "set 0"}
-        lines.append({"picture_id": f"crowd {number}", **line})
-    (group / "pictures.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    pixsets = folder / "my places.json"
-    pixsets.write_text(json.dumps([f"set {number}" for number in range(4)]))
-    return pixsets
-
-
-def test_background_set_reaches_the_training_without_its_people(
-    first: subprocess.CompletedProcess[str], run: Run, state: Path, places: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "keep.yaml").write_text("dataset: {background: keep}\n")
-    args = f"{ONE_EPOCH} {shlex.quote(f'background_pixsets={places}')}"
-    with serving(create_app(places.parent / "served", TOKEN)) as url:
-        service = {
-            "SILHOUETTE_PICTURE_SERVICE_URL": url,
-            "SILHOUETTE_PICTURE_SERVICE_TOKEN": TOKEN,
-            "SILHOUETTE_CONFIG": str(tmp_path / "keep.yaml"),
-        }
-        done = run(args, **service)
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr
-        again = run(args, **service)
-    steps = _steps(done.stdout)
-    assert steps["Download pictures"] == "reused"
-    assert {steps[name] for name in ("Download background", "Segment background", "Build dataset")} == {"done"}
-    folder = max((state / "runs").glob("*/build-dataset/crops"), key=lambda found: found.stat().st_mtime)
-    head = crops.read_head(folder)
-    assert min(head.background_counts.values()) >= 8
-    assert set(head.background_left_out["person"]) >= {"crowd 0", "crowd 1"}
-    shown = {row.picture_id for split in crops.BACKGROUND_SPLITS for row in crops.CropTable(folder, split)}
-    assert shown
-    assert not shown & set(head.background_left_out["person"])
-    assert re.search(
-        r"^segmented +0 new, \d+ known$", done.stdout, flags=re.MULTILINE
-    )  # of the group; the set's own are told by their step
-    assert re.search(r"^places +\d+ background_train, \d+ background_test$", done.stdout, flags=re.MULTILINE)
-    assert "views of the background set" in done.stdout
-    assert again.returncode == 0, again.stdout[-4000:] + again.stderr
-    assert {name for name, what in _steps(again.stdout).items() if what == "reused"} == CACHED | {"Download background"}
-
-
 def test_refused_gate_deploys_nothing_and_the_old_version_goes_on(
     first: subprocess.CompletedProcess[str], run: Run, state: Path
 ) -> None:
@@ -336,3 +280,60 @@ def test_store_of_the_users_own_that_is_gone_is_one_clear_line(
     assert gone.returncode == 1
     assert "Traceback" not in gone.stdout + gone.stderr
     assert f"127.0.0.1:{unused_port}" in gone.stderr
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
+    """A list of pixsets, and beside it the group that a picture service has: drawn places, and two with people."""
+    folder = tmp_path_factory.mktemp("places")
+    group = folder / "served"
+    (group / "pictures").mkdir(parents=True)
+    (group / "group.json").write_text(json.dumps({"name": "places", "classes": ["a", "b"]}))
+    lines = []
+    for number in range(8):
+        name = f"pictures/{number}.jpg"
+        scene = draw_scene(np.random.default_rng([21, number]), width=320, height=320)
+        Image.fromarray(scene.rgb).save(group / name, quality=90)
+        lines.append({"picture_id": f"place {number}", "file": name, "label": "a", "pixset_id": f"set {number // 2}"})
+    for number, picture in enumerate(sorted(source.rglob("*.jpg"))[:2]):
+        shutil.copyfile(picture, group / f"pictures/crowd {number}.jpg")
+        line = {"file": f"pictures/crowd {number}.jpg", "label": "b", "pixset_id": "set 0"}
+        lines.append({"picture_id": f"crowd {number}", **line})
+    (group / "pictures.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    pixsets = folder / "my places.json"
+    pixsets.write_text(json.dumps([f"set {number}" for number in range(4)]))
+    return pixsets
+
+
+# last: it serves a model that saw other crops, beside which no later one could be judged
+def test_background_set_reaches_the_training_without_its_people(
+    first: subprocess.CompletedProcess[str], run: Run, state: Path, places: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "keep.yaml").write_text("dataset: {background: keep}\n")
+    args = f"{ONE_EPOCH} {shlex.quote(f'background_pixsets={places}')}"
+    with serving(create_app(places.parent / "served", TOKEN)) as url:
+        service = {
+            "SILHOUETTE_PICTURE_SERVICE_URL": url,
+            "SILHOUETTE_PICTURE_SERVICE_TOKEN": TOKEN,
+            "SILHOUETTE_CONFIG": str(tmp_path / "keep.yaml"),
+        }
+        done = run(args, **service)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+        again = run(args, **service)
+    steps = _steps(done.stdout)
+    assert steps["Download pictures"] == "reused"
+    assert {steps[name] for name in ("Download background", "Segment background", "Build dataset")} == {"done"}
+    folder = max((state / "runs").glob("*/build-dataset/crops"), key=lambda found: found.stat().st_mtime)
+    head = crops.read_head(folder)
+    assert min(head.background_counts.values()) >= 8
+    assert set(head.background_left_out["person"]) >= {"crowd 0", "crowd 1"}
+    shown = {row.picture_id for split in crops.BACKGROUND_SPLITS for row in crops.CropTable(folder, split)}
+    assert shown
+    assert not shown & set(head.background_left_out["person"])
+    assert re.search(
+        r"^segmented +0 new, \d+ known$", done.stdout, flags=re.MULTILINE
+    )  # of the group; the set's own are told by their step
+    assert re.search(r"^places +\d+ background_train, \d+ background_test$", done.stdout, flags=re.MULTILINE)
+    assert "views of the background set" in done.stdout
+    assert again.returncode == 0, again.stdout[-4000:] + again.stderr
+    assert {name for name, what in _steps(again.stdout).items() if what == "reused"} == CACHED | {"Download background"}
