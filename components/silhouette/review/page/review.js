@@ -123,7 +123,8 @@ async function count() {
     again = Math.max(again, 20 * (performance.now() - began)); // a large group is not counted all the time
     state.counts = counts;
     if (counts.prepared < counts.total) again = Math.max(1000, again / 10);
-    if (awaited()) setTimeout(() => generation === state.generation && load(), 700);
+    // asked again then: a page that came meanwhile is not taken from under the reviewer
+    if (awaited()) setTimeout(() => generation === state.generation && awaited() && load(), 700);
     counting(counts);
     nothing();
     notice("database", counts.problem ? [`PostgreSQL: ${counts.problem}`] : null);
