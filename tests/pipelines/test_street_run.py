@@ -29,7 +29,8 @@ def _run(state: Path, source: Path, model: Path, args: str, *, group: str) -> ev
     done = subprocess.run(
         ["make", "--no-print-directory", "run", f"GROUP={group}", f"SOURCE={source}", f"MODEL={model}", f"ARGS={args}"],
         cwd=CHECKOUT,
-        env={**os.environ, "SILHOUETTE_STATE_DIR": str(state)},
+        # what is asked here is accuracy; the other rules of the gate have tests of their own
+        env={**os.environ, "SILHOUETTE_STATE_DIR": str(state), "SILHOUETTE_CONFIG__GATE__MAX_ECE": "null"},
         capture_output=True,
         text=True,
         check=False,
