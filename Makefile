@@ -112,6 +112,11 @@ lint: .venv/ready  ## style, types, architecture, compiled pipelines, Dockerfile
 	@$(BIN)/python -m images.check
 	@$(BIN)/python -m manifests.check
 
+.PHONY: docs
+docs: .venv/ready  ## build the documentation into build/docs; a warning is an error
+	@$(BIN)/python -m sphinx -E -n -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
 .PHONY: compile
 compile: .venv/ready  ## write pipelines/compiled/*.yaml and the tags of manifests/
 	@$(BIN)/python -m pipelines.compile
