@@ -85,8 +85,8 @@ def configured() -> Iterator[tuple[str, str, str]]:
 def configuration_page() -> list[str]:
     """Return the page of the configuration: a table a section."""
     lines = [
-        "# Configuration", "", "What is in `config/default.yaml`. An overlay names only what differs, and one value",
-        "can be said by a variable: `SILHOUETTE_CONFIG__TRAINING__EPOCHS=20`. See",
+        "# Configuration keys", "", "What is in `config/default.yaml`. An overlay names only what differs, and one",
+        "value can be said by a variable: `SILHOUETTE_CONFIG__TRAINING__EPOCHS=20`. See",
         "[how it is laid out](../configuration.md).", "",
     ]  # fmt: skip
     rows: list[tuple[str, ...]] = []
