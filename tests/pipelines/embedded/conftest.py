@@ -34,7 +34,7 @@ def files_elsewhere_of(state_dir: Path) -> list[Path]:
     installation = load(state_dir)
     if installation is None:
         return []
-    ports = [port for record in installation.state.services.values() for port in record.ports.values()]
+    ports = installation.record("object_store").ports.values()  # the others name no file by a port
     mark = installation.state.installation
     places = (Path("/tmp"), Path("/dev/shm"), Path(tempfile.gettempdir()))
     names = [f"*{mark}*", *(f"seaweedfs-*-{port}.sock" for port in ports)]
