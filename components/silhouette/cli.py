@@ -30,7 +30,7 @@ from silhouette import (
     cli_serving,
     cli_training,
 )
-from silhouette.command import Output, answer, command, login, show, state_dir, tell
+from silhouette.command import Group, Output, Work, answer, command, login, need, show, state_dir, tell, work_folder
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.names import safe_key
 from silhouette.step import step
@@ -62,7 +62,6 @@ app.add_typer(cli_ret_meta.ret_meta, name="ret-meta")
 app.command()(cli_pull.pull)
 app.command()(cli_pull.explain)
 
-Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 Source = Annotated[
     str,
     typer.Option(
@@ -72,13 +71,6 @@ Source = Annotated[
 Pixsets = Annotated[
     str, typer.Option(help="Instead of a group: a background set, by the name or the file of its list of pixsets.")
 ]
-Work = Annotated[
-    Path | None, typer.Option(help="Folder through which the steps hand over. [default: .silhouette/work/<group>]")
-]
-
-
-def _folder(work: Path | None, group: str) -> Path:
-    return work or state_dir() / "work" / safe_key(group)
 
 
 def _set_folder(work: Path | None, pixsets: str) -> Path:
@@ -94,13 +86,7 @@ def _one_folder(work: Path | None, group: str, pixsets: str) -> Path:
             f"this step works on a group or on a background set, got {'both' if group else 'neither'};"
             " say --group NAME or --pixsets NAME"
         )
-    return _folder(work, group) if group else _set_folder(work, pixsets)
-
-
-def _need(path: Path, command: str) -> Path:
-    if not path.exists():
-        raise InputError(f"{path} must exist, it does not; run `silhouette {command}` first, or say --work")
-    return path
+    return work_folder(work, group) if group else _set_folder(work, pixsets)
 
 
 def _config() -> Config:
@@ -110,7 +96,7 @@ def _config() -> Config:
 
 
 def _snapshot_digest(folder: Path, command: str = "snapshot") -> str:
-    return str(json.loads(_need(folder / "snapshot.json", command).read_text(encoding="utf-8"))["digest"])
+    return str(json.loads(need(folder / "snapshot.json", command).read_text(encoding="utf-8"))["digest"])
 
 
 @app.callback()
@@ -138,7 +124,7 @@ def version(group: Group, source: Source = "") -> None:
 
 @app.command()
 def download(
-    group: Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")] = "",
+    group: Group = "",
     source: Source = "",
     pixsets: Annotated[
         str, typer.Option(help="Pictures of pixsets, without labels: a JSON list, FILE or s3://bucket/key.")
@@ -164,7 +150,7 @@ def download(
         with connect() as connection, tempfile.TemporaryDirectory() as scratch:
             common: dict[str, Any] = {"store": store, "connection": connection, "config": config}
             if group:
-                out = _folder(work, group) / "dataset"
+                out = work_folder(work, group) / "dataset"
                 show(download_pictures(group=group, source=source, out=out, **common))
                 tell(f"quality report: {out / QUALITY_NAME}")
             if pixsets:
@@ -213,7 +199,7 @@ def segment(
         )
         with connect() as connection:
             report = segment_people(
-                dataset=_need(folder / "dataset", "download"),
+                dataset=need(folder / "dataset", "download"),
                 model=model_path or config.model_path,
                 store=open_store(),
                 connection=connection,
@@ -238,11 +224,11 @@ def snapshot(group: Group = "", pixsets: Pixsets = "", work: Work = None) -> Non
         from silhouette.store import open_store
 
         folder = _one_folder(work, group, pixsets)
-        used = json.loads(_need(folder / "segmentation.json", "segment").read_text(encoding="utf-8"))
+        used = json.loads(need(folder / "segmentation.json", "segment").read_text(encoding="utf-8"))
         freeze = snapshot_contours if group else snapshot_background
         with connect() as connection:
             report = freeze(
-                dataset=_need(folder / "dataset", "download"),
+                dataset=need(folder / "dataset", "download"),
                 model_digest=used["model_digest"],
                 store=open_store(),
                 connection=connection,
@@ -267,10 +253,10 @@ def dataset(
         from silhouette.build_dataset.build import build_dataset
         from silhouette.store import open_store
 
-        config, folder = _config(), _folder(work, group)
+        config, folder = _config(), work_folder(work, group)
         places = _snapshot_digest(_set_folder(work, background), "snapshot --pixsets") if background else ""
         report = build_dataset(
-            dataset=_need(folder / "dataset", "download"),
+            dataset=need(folder / "dataset", "download"),
             snapshot_digest=_snapshot_digest(folder),
             background_digest=places,
             out=folder / "crops",
@@ -305,8 +291,8 @@ def train(
         if config.weights:
             pinned = pin_file(config.weights, what="the file of training.weights", store=store)
             config = config.model_copy(update={"weights": pinned})
-        folder = _folder(work, group)
-        crops = _need(folder / "crops", "dataset")
+        folder = work_folder(work, group)
+        crops = need(folder / "crops", "dataset")
         name = experiment or experiment_name(
             crops_digest=read_head(crops).digest, settings=config.model_dump_json(), code_version=__version__
         )
@@ -330,11 +316,11 @@ def export(group: Group, work: Work = None) -> None:
         from silhouette.export_model.export import export_model
         from silhouette.store import open_store
 
-        folder = _folder(work, group)
+        folder = work_folder(work, group)
         show(
             export_model(
-                crops=_need(folder / "crops", "dataset"),
-                training=_need(folder / "training", "train"),
+                crops=need(folder / "crops", "dataset"),
+                training=need(folder / "training", "train"),
                 out=folder / "model",
                 store=open_store(),
                 config=_config().export,
@@ -356,8 +342,8 @@ def evaluate(group: Group, work: Work = None) -> None:
         from silhouette.evaluate_model.evaluate import evaluate_model
         from silhouette.store import open_store
 
-        folder = _folder(work, group)
-        crops, bundle = _need(folder / "crops", "dataset"), _need(folder / "model", "export")
+        folder = work_folder(work, group)
+        crops, bundle = need(folder / "crops", "dataset"), need(folder / "model", "export")
         store = open_store()
         served = find_champion(group=group, onnx_sha256=model_bundle.read(bundle).onnx_sha256, store=store)
         with tempfile.TemporaryDirectory() as scratch:

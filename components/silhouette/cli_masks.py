@@ -7,11 +7,9 @@ from typing import Annotated
 
 import typer
 
-from silhouette.command import answer, command, login, show
+from silhouette.command import Group, answer, command, login, show
 
 masks = typer.Typer(no_args_is_help=True, help="Masks for markers, and what they made of them.")
-
-Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 
 
 @masks.command("export")

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from silhouette.command import answer, command, login, tell
+from silhouette.command import Group, answer, command, login, tell
 
 
 def review(
-    group: Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")],
+    group: Group,
     model: Annotated[
         str, typer.Option(help="Digest of the segmenter, or its start. [default: the one that saw the group last]")
     ] = "",

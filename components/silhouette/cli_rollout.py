@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from silhouette.command import answer, command, login, show, state_dir, tell
-from silhouette.errors import InputError, ServiceError
+from silhouette.command import Group, Work, answer, command, login, need, show, tell, work_folder
+from silhouette.errors import ServiceError
 from silhouette.names import safe_key
 
-Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
 By = Annotated[str, typer.Option(help="Who does it. [default: your login here]")]
 
 
@@ -25,9 +23,7 @@ def register(app: typer.Typer) -> None:
 def deploy(
     group: Group,
     by: By = "",
-    work: Annotated[
-        Path | None, typer.Option(help="Folder through which the steps hand over. [default: .silhouette/work/<group>]")
-    ] = None,
+    work: Work = None,
 ) -> None:
     """Serve the judged model from Triton.
 
@@ -40,21 +36,17 @@ def deploy(
         from silhouette.triton_client import open_triton
         from silhouette.triton_replicas import other_replicas
 
-        folder = work or state_dir() / "work" / safe_key(group)
-        for name, before in (("segmentation.json", "segment"), ("model", "export"), ("evaluation", "evaluate")):
-            if not (folder / name).exists():
-                raise InputError(
-                    f"{folder / name} must exist, it does not; run `silhouette {before}` first, or say --work"
-                )
+        folder = work_folder(work, group)
+        used = need(folder / "segmentation.json", "segment")
         report = deploy_model(
-            bundle=folder / "model",
-            evaluation=folder / "evaluation",
+            bundle=need(folder / "model", "export"),
+            evaluation=need(folder / "evaluation", "evaluate"),
             store=open_store(),
             triton=open_triton(),
             replicas=other_replicas(),
             out=folder / "deployment",
             serving=load_config().serving,
-            segmenter=json.loads((folder / "segmentation.json").read_text(encoding="utf-8"))["model_digest"],
+            segmenter=json.loads(used.read_text(encoding="utf-8"))["model_digest"],
             by=by or login(),
         )
         show(report)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from silhouette.command import answer, command, show, state_dir
+from silhouette.command import Group, Work, answer, command, need, show, work_folder
 from silhouette.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _ONNX = ".onnx"
 
 
 def infer(
-    group: Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")] = "",
+    group: Group = "",
     source: Annotated[str, typer.Option(help="A folder of pictures to classify instead of a group's.")] = "",
     model: Annotated[
         str,
@@ -34,9 +34,7 @@ def infer(
         str, typer.Option(help="YOLO segmentation model, where nobody was reviewed. [default: as configured]")
     ] = "",
     shard: Annotated[str, typer.Option(metavar="I/N", help="Be worker I, from 0, of N; the last one merges.")] = "0/1",
-    work: Annotated[
-        Path | None, typer.Option(help="Folder through which the steps hand over. [default: .silhouette/work/<group>]")
-    ] = None,
+    work: Work = None,
 ) -> None:
     """Classify pictures through Triton.
 
@@ -55,7 +53,7 @@ def infer(
         if source and not (model or group):
             raise InputError("infer must know which model answers, got none; say --model NAME or --group NAME")
         config, store, worker = load_config(), open_store(), _shard(shard)
-        folder = work or state_dir() / "work" / safe_key(source or group)
+        folder = work_folder(work, source or group)
         with open_triton() as triton, ExitStack() as stack:
             asked = stack.enter_context(_model(model or safe_key(group), store, triton, config))
             pictures = {"source": Path(source)} if source else _of_group(folder)
@@ -79,9 +77,7 @@ def _shard(text: str) -> Shard:
 
 
 def _of_group(folder: Path) -> dict[str, Any]:
-    dataset = folder / "dataset"
-    if not dataset.exists():
-        raise InputError(f"{dataset} must exist, it does not; run `silhouette download` first, or say --work")
+    dataset = need(folder / "dataset", "download")
     frozen = folder / "snapshot.json"
     digest = {"snapshot_digest": json.loads(frozen.read_text(encoding="utf-8"))["digest"]} if frozen.exists() else {}
     return {"dataset": dataset, **digest}
@@ -112,17 +108,7 @@ def _detector(model_path: str, store: Store, config: Config) -> Iterator[dict[st
     known = config.segmentation
     with connect() as connection, tempfile.TemporaryDirectory(prefix="silhouette-infer-") as scratch:
         path = resolve_model(model_path or known.model_path, folder=Path(scratch), store=store)
-        detector = load_detector(
-            path,
-            person_class=known.person_class,
-            image_size=known.image_size,
-            min_score=known.min_score,
-            device=known.device,
-            runtime=known.runtime,
-            half=known.half,
-            store=store,
-        )
-        yield {"detector": detector, "connection": connection}
+        yield {"detector": load_detector(path, store=store, **known.for_detector()), "connection": connection}
 
 
 def predict(

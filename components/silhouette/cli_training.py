@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from silhouette.command import command, show, state_dir, tell
-from silhouette.errors import InputError, SilhouetteError
+from silhouette.command import Group, Work, command, need, show, state_dir, tell, work_folder
+from silhouette.errors import SilhouetteError
 from silhouette.names import safe_key
 
 wandb = typer.Typer(no_args_is_help=True, help="Records of trainings at Weights & Biases.")
@@ -53,16 +53,14 @@ def reproduce(
 
 
 def tune(
-    group: Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")],
+    group: Group,
     trials: Annotated[int, typer.Option(min=1, help="Recipes to try in all; a stopped search goes on.")] = 20,
     parameters: Annotated[
         str, typer.Option(help="What to search, by commas. [default: the two rates, decay and smoothing]")
     ] = "",
     epochs: Annotated[int, typer.Option(help="Passes over the training split of each; 0: as configured.")] = 0,
     device: Device = "auto",
-    work: Annotated[
-        Path | None, typer.Option(help="Folder through which the steps hand over. [default: .silhouette/work/<group>]")
-    ] = None,
+    work: Work = None,
 ) -> None:
     """Search for a better recipe.
 
@@ -72,14 +70,10 @@ def tune(
         from silhouette.config import load_config
         from silhouette.train_classifier.tune import DEFAULT, tune
 
-        folder = work or state_dir() / "work" / safe_key(group)
-        if not (folder / "crops").exists():
-            raise InputError(
-                f"{folder / 'crops'} must exist, it does not; run `silhouette dataset` first, or say --work"
-            )
+        folder = work_folder(work, group)
         given = {"epochs": epochs} if epochs else {}
         report = tune(
-            crops=folder / "crops",
+            crops=need(folder / "crops", "dataset"),
             out=folder / "tuning",
             config=load_config().for_run(training=given, gate={}, gpus=None).training,
             trials=trials,

@@ -11,9 +11,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from silhouette.errors import InputError
+from silhouette.names import safe_key
 from silhouette.step import step
+
+Group = Annotated[str, typer.Option("--group", "-g", help="Name of the group of pictures, any text.")]
+Work = Annotated[
+    Path | None, typer.Option(help="Folder through which the steps hand over. [default: .silhouette/work/<group>]")
+]
 
 
 class Output:
@@ -25,6 +34,22 @@ class Output:
 def state_dir() -> Path:
     """Return the folder of the embedded services, runs and work."""
     return Path(os.environ.get("SILHOUETTE_STATE_DIR") or ".silhouette")
+
+
+def work_folder(work: Path | None, name: str) -> Path:
+    """Return the folder through which the steps hand over: as said, or that of a group (or folder) of this name."""
+    return work or state_dir() / "work" / safe_key(name)
+
+
+def need(path: Path, command: str) -> Path:
+    """Return what an earlier command has written.
+
+    Raises:
+        InputError: It is not there.
+    """
+    if not path.exists():
+        raise InputError(f"{path} must exist, it does not; run `silhouette {command}` first, or say --work")
+    return path
 
 
 def login() -> str:

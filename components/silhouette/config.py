@@ -70,6 +70,10 @@ class SegmentationConfig(_Section):
     runtime: Literal["auto", "torch", "onnxruntime"] = "auto"
     half: bool = False
 
+    def for_detector(self) -> dict[str, Any]:
+        """Return what `silhouette.detector.load_detector` is told beside the file."""
+        return self.model_dump(exclude={"model_path"})
+
 
 class DatasetConfig(_Section):
     """Crops and splits."""
@@ -206,9 +210,10 @@ class Config(_Section):
         if content["training"]["backbone"] == "auto" and gpus is not None:
             content["training"]["backbone"] = GPU_BACKBONE if gpus else CPU_BACKBONE
         layer = Layer(name="the run's parameters", content=content)
-        if found := mistakes([layer]):
-            raise SettingError(found[0])
-        return Config.model_validate(content)
+        try:
+            return Config.model_validate(content)
+        except ValidationError as error:
+            raise SettingError(_mistakes(error, [layer])[0]) from None
 
 
 def shipped_file() -> Path:
@@ -236,7 +241,7 @@ def mistakes(layers: Sequence[Layer]) -> list[str]:
     try:
         Config.model_validate(_merged(layers))
     except ValidationError as error:
-        return [_mistake(one, layers) for one in error.errors()]
+        return _mistakes(error, layers)
     return []
 
 
@@ -247,10 +252,12 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         SettingError: A file is missing or malformed, a key is unknown or a value is out of its range.
     """
     layers = read_layers(environ)
-    if found := mistakes(layers):
-        more = f" (and {len(found) - 1} more: `silhouette config check`)" if len(found) > 1 else ""
-        raise SettingError(found[0] + more)
-    return Config.model_validate(_merged(layers))
+    try:
+        return Config.model_validate(_merged(layers))
+    except ValidationError as error:
+        first, *others = _mistakes(error, layers)
+        more = f" (and {len(others)} more: `silhouette config check`)" if others else ""
+        raise SettingError(first + more) from None
 
 
 def _merged(layers: Sequence[Layer]) -> dict[str, Any]:
@@ -258,6 +265,10 @@ def _merged(layers: Sequence[Layer]) -> dict[str, Any]:
     for layer in layers:
         content = merge(content, layer.content)
     return content
+
+
+def _mistakes(error: ValidationError, layers: Sequence[Layer]) -> list[str]:
+    return [_mistake(one, layers) for one in error.errors()]
 
 
 def _mistake(error: ErrorDetails, layers: Sequence[Layer]) -> str:

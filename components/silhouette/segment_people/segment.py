@@ -128,16 +128,7 @@ def segment_people(
             size=WRITE_AT_ONCE,
         )
         if claims.missing:
-            detector = load_detector(
-                path,
-                person_class=config.person_class,
-                image_size=config.image_size,
-                min_score=config.min_score,
-                device=config.device,
-                runtime=config.runtime,
-                half=config.half,
-                store=store,
-            )
+            detector = load_detector(path, store=store, **config.for_detector())
             _work(claims, records, tally, store=store, detector=detector)
         if config.runtime != "torch":  # who insists on torch has been told why
             publish_segmenter(
