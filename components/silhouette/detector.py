@@ -39,6 +39,7 @@ from silhouette.detection import (
     no_such_class,
 )
 from silhouette.errors import InputError
+from silhouette.file_digest import sha256_of
 
 if TYPE_CHECKING:
     from silhouette.detector_onnx import OnnxDetector
@@ -71,8 +72,7 @@ def model_digest_of(
 def _sha256_of(model_path: Path) -> str:
     if not model_path.is_file():
         raise InputError(f"the segmentation model must be a file, {model_path} is not there; {_WAY_OUT}")
-    with model_path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(model_path)
 
 
 def load_detector(

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from silhouette.contracts.contours import to_mask
 from silhouette.detection import DetectedPerson, Detector, Pixels
 from silhouette.errors import InputError, SilhouetteError
+from silhouette.file_digest import sha256_of
 
 if TYPE_CHECKING:
     from silhouette.detector_onnx import OnnxDetector
@@ -262,8 +263,7 @@ def publish_segmenter(
     known = served_segmenter.find(model_digest, store=store)
     if known is not None and store.exists(known.onnx_key):
         return
-    with model_path.open("rb") as file:
-        weights_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    weights_sha256 = sha256_of(model_path)
     with tempfile.TemporaryDirectory(prefix="silhouette-publish-") as folder:
         key, onnx = f"segmenters/{weights_sha256}.onnx", model_path
         if model_path.suffix.lower() != ".onnx":
@@ -278,10 +278,8 @@ def publish_segmenter(
                 return
             if not fetch(key, onnx, store=store):  # that it cannot be kept was said
                 return
-        with onnx.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         card = SegmenterCard(
-            model_digest=model_digest, onnx_key=key, onnx_sha256=sha256, person_class=person_class,
+            model_digest=model_digest, onnx_key=key, onnx_sha256=sha256_of(onnx), person_class=person_class,
             image_size=image_size, min_score=min_score,
         )  # fmt: skip
         served_segmenter.publish(onnx, card, store=store)

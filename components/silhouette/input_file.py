@@ -7,15 +7,16 @@ a SHA-256 (64 hexadecimal digits as one of its parts, as `inputs/<sha256>/<name>
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 from pathlib import Path, PurePosixPath
 
 from silhouette.errors import InputError
+from silhouette.file_digest import sha256_of
 from silhouette.store import Store
 
 _SHA256 = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{64}(?![0-9A-Za-z])")
+PREFIX = "inputs"
 WAYS = "give a FILE, s3://bucket/key, or a key of the store"
 
 
@@ -54,6 +55,11 @@ def resolve_file(source: str, *, what: str, folder: Path, store: Store) -> Path:
     return _checked(path, source, what)
 
 
+def key_of(path: Path) -> str:
+    """Return the key under which the store keeps a file that a run was given; `resolve_file` holds the bytes to it."""
+    return f"{PREFIX}/{sha256_of(path)}/{path.name}"
+
+
 def pin_file(source: str, *, what: str, store: Store) -> str:
     """Keep a file in the store under its digest and return that key, so that what a run was given stays what it was.
 
@@ -68,9 +74,7 @@ def pin_file(source: str, *, what: str, store: Store) -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = resolve_file(source, what=what, folder=Path(folder), store=store)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        key = f"inputs/{sha256}/{path.name}"
+        key = key_of(path)
         if not store.exists(key):
             store.put_file(key, path)
     return key
@@ -79,8 +83,7 @@ def pin_file(source: str, *, what: str, store: Store) -> str:
 def _checked(path: Path, source: str, what: str) -> Path:
     promised = _SHA256.findall(source)
     if promised:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_of(path)
         if found != promised[-1]:
             raise InputError(
                 f"{what} {source} must have the SHA-256 that its name carries, it has {found}; upload it again"

@@ -6,13 +6,13 @@ image that has ultralytics; `deploy_model` and `classify_pictures` open, in the 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silhouette.contracts.segmenter import SegmenterCard, card_key
 from silhouette.detector_onnx import OnnxDetector
 from silhouette.errors import InputError
+from silhouette.file_digest import sha256_of
 
 if TYPE_CHECKING:
     from silhouette.store import Store
@@ -40,8 +40,7 @@ def fetch(card: SegmenterCard, path: Path, *, store: Store) -> None:
         InputError: It is gone, or not the file that the card names.
     """
     store.get_file(card.onnx_key, path)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != card.onnx_sha256:
         raise InputError(
             f"{card.onnx_key} must have the SHA-256 {card.onnx_sha256}, it has {found}; remove it and"

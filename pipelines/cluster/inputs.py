@@ -14,9 +14,10 @@ from typing import Any
 
 from pipelines.arguments import PATHS
 from silhouette.errors import InputError, SettingError
+from silhouette.file_digest import sha256_of
+from silhouette.input_file import PREFIX, key_of
 from silhouette.store import Store, in_parallel
 
-PREFIX = "inputs"
 _READERS = 4
 
 
@@ -66,8 +67,7 @@ def _opened(store: Callable[[], Store], name: str, given: str) -> Store:
 
 
 def _upload_file(path: Path, store: Store, *, say: Callable[[str], None]) -> str:
-    """Return the file's key, whose digest `silhouette.input_file` holds its bytes against."""
-    key = f"{PREFIX}/{_sha256(path)}/{path.name}"
+    key = key_of(path)
     if store.size(key) != path.stat().st_size:
         say(f"sending {path.name}, {path.stat().st_size / 1e6:.1f} MB")
         store.put_file(key, path)
@@ -80,7 +80,7 @@ def _upload_folder(folder: Path, store: Store, *, say: Callable[[str], None]) ->
     if not files:
         raise InputError(f"SOURCE must hold pictures, {folder} holds no file; give another folder")
     names = [path.relative_to(folder).as_posix() for path in files]
-    digests = list(in_parallel(_sha256, files, workers=_READERS))
+    digests = list(in_parallel(sha256_of, files, workers=_READERS))
     digest = hashlib.sha256(json.dumps(list(zip(names, digests, strict=True))).encode()).hexdigest()
     prefix, marker = f"{PREFIX}/{digest}", f"{PREFIX}/{digest}.json"
     if not store.exists(marker):
@@ -96,8 +96,3 @@ def _upload_folder(folder: Path, store: Store, *, say: Callable[[str], None]) ->
         store.put_many(missing)
         store.put_bytes(marker, json.dumps({"files": len(files), "bytes": sum(sizes.values())}).encode())
     return f"s3://{store.bucket}/{prefix}"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,7 +6,6 @@ What `deploy_model` put into the model repository passed its gate, or it would n
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -22,6 +21,7 @@ from silhouette.contracts.model_bundle import ModelCard
 from silhouette.contracts.ret_meta import Gate, Model
 from silhouette.cut_people import CropShape
 from silhouette.errors import InputError
+from silhouette.file_digest import sha256_of
 from silhouette.input_file import resolve_file
 from silhouette.names import safe_key
 from silhouette.onnx_model import OnnxModel
@@ -129,8 +129,7 @@ class FileModel(AskedModel):
             _beside(settings.onnx, model_bundle.JSON_NAME), what="the model's card", folder=folder, store=store
         )
         card = _read(ModelCard, card_file.read_bytes(), where=str(card_file))
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = sha256_of(path)
         if sha256 != card.onnx_sha256:
             raise InputError(
                 f"a model must be the one of its card, {settings.onnx} has the SHA-256 {sha256}, {card_file} is of"

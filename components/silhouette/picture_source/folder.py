@@ -6,7 +6,6 @@ changed byte under the same path is noticed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from silhouette.contracts.dataset import RefusedPicture
 from silhouette.errors import InputError, PictureError
+from silhouette.file_digest import sha256_of
 from silhouette.picture_source import tree
 from silhouette.picture_source.fetcher import Fetched
 from silhouette.picture_source.listing import SourcePicture
@@ -189,8 +189,7 @@ def _stamped(picture: SourcePicture) -> SourcePicture | RefusedPicture:
             picture_id=picture.picture_id, reason=reason, detail=f"{path} is no file that can be read"
         )
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
     except OSError as error:
         return RefusedPicture(
             picture_id=picture.picture_id, reason="unreadable", detail=error.strerror or type(error).__name__

@@ -12,6 +12,7 @@ from typing import Any
 
 from silhouette.contracts import table
 from silhouette.errors import InputError, ServiceError
+from silhouette.file_digest import sha256_of
 from silhouette.store import Store, StoredObject
 
 TABLE_NAME = "files.csv"
@@ -87,7 +88,7 @@ def fetch(store: Store, key: str, path: Path, *, sha256: str = "", seen: StoredO
     try:
         store.get_file(key, partial)
         with disk_errors(path):
-            if sha256 and _sha256(partial) != sha256:
+            if sha256 and sha256_of(partial) != sha256:
                 raise ServiceError(
                     f"{store.bucket}/{key} must have the SHA-256 of its name, its bytes are others; remove that object"
                     " and run `silhouette download` again"
@@ -128,13 +129,8 @@ def listed(folder: Path) -> Iterator[dict[str, str]]:
 
 def _is_same(path: Path, sha256: str, seen: StoredObject | None) -> bool:
     if sha256:
-        return _sha256(path) == sha256
+        return sha256_of(path) == sha256
     return seen is not None and path.stat().st_size == seen.size_bytes and _etag(path, seen) == seen.etag
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _etag(path: Path, seen: StoredObject) -> str:
