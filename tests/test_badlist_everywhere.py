@@ -25,7 +25,7 @@ from silhouette.cli import app
 from silhouette.config import Config, load_config
 from silhouette.contracts import contours, crops, predictions, snapshot
 from silhouette.contracts import dataset as datasets
-from silhouette.database import connect, review_queue
+from silhouette.database import connect, groups
 from silhouette.database.review_queue import Filters
 from silhouette.deploy_model.deploy import deploy_model
 from silhouette.detection import DetectedPerson
@@ -98,7 +98,7 @@ def _inference(name: str) -> Callable[[World], bytes]:
 
 def _review(world: World) -> bytes:
     connections = Connections()
-    group_id = connections.run(lambda connection: review_queue.find_group(connection, "badlist"))
+    group_id = connections.run(lambda connection: groups.find_group(connection, "badlist"))
     desk = Desk(connections, group="badlist", group_id=group_id)
     (model,) = desk.models()
     Preparation(connections, group_id=group_id).prepare(model.model_digest)

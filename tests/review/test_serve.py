@@ -108,7 +108,7 @@ def test_behind_a_proxy_there_is_no_token(here: dict[str, str], tmp_path: Path) 
     [
         (
             ("--group", "its лета"),
-            "error: a group must have been downloaded to be reviewed, 'its лета' was not: there are",
+            "error: group 'its лета' must have been downloaded, the database has",
         ),
         (
             ("--group", GROUP, "--model", "f"),
@@ -136,7 +136,7 @@ def test_the_nearest_groups_are_named(here: dict[str, str], tmp_path: Path, grou
     for name in ("street", "streets", "indoors"):
         labels.replace(group.connection, group=name, dataset_digest="d" * 64, pictures=[])
     said = refused("--group", "steret", environ=here, folder=tmp_path)
-    assert "there are 'street', 'streets', ...; correct --group" in said
+    assert "the database has 'street', 'streets', ...; correct --group" in said
 
 
 def test_a_group_without_pictures_or_segmentations_says_which_step_is_missing(
@@ -149,7 +149,7 @@ def test_a_group_without_pictures_or_segmentations_says_which_step_is_missing(
     said = refused("--group", GROUP, environ=here, folder=tmp_path)
     assert "no model has seen one of its pictures; run `silhouette segment` first" in said
     group.connection.execute("TRUNCATE groups, datasets, labels")
-    assert "was not: none is; correct --group" in refused("--group", "any", environ=here, folder=tmp_path)
+    assert "the database has none; correct --group" in refused("--group", "any", environ=here, folder=tmp_path)
 
 
 def test_a_port_that_is_taken_is_named(here: dict[str, str], tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_database_of_an_older_schema_is_brought_up_to_date_by_its_owner_only(w
     try:
         with login(world.dsn, role="silhouette_review") as dsn, pytest.raises(Exception, match="the owner's login"):
             serve(group=GROUP, model="", store=world.store, place=Place(reviewer="anna"), told=print, dsn=dsn)
-        with pytest.raises(InputError, match="none is"):
+        with pytest.raises(InputError, match="the database has none"):
             serve(group=GROUP, model="", store=world.store, place=Place(reviewer="anna"), told=print, dsn=world.dsn)
     finally:
         migrations.migrate(world.dsn)

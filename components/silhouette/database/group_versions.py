@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator
 from dataclasses import dataclass, fields
-from datetime import datetime
 
 import psycopg
 
 from silhouette.database.badlist import CONTENTS
 from silhouette.database.connection import guarded
+from silhouette.database.groups import find_group, models_of
 from silhouette.database.reviews import Status
 from silhouette.errors import InputError
 
@@ -67,15 +67,6 @@ class GroupPicture:
     working_height: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class GroupModel:
-    """A model that has seen pictures of a group: how many, and when the last one."""
-
-    model_digest: str
-    pictures: int
-    last_at: datetime
-
-
 _COLUMNS = [item.name for item in fields(GroupPicture)]
 _COUNTING = f"""
     WITH listed AS (
@@ -109,45 +100,6 @@ _BY_CONTENT = "ORDER BY picture_sha256"
 _DOUBTFUL_FIRST = "ORDER BY lowest_score NULLS LAST, picture_sha256 LIMIT %(limit)s"
 
 
-def group_number(connection: psycopg.Connection, group: str) -> int:
-    """Return the group's number.
-
-    Raises:
-        InputError: No pictures of such a group were downloaded.
-        ServiceError: PostgreSQL went away.
-    """
-    with guarded(connection):
-        row = connection.execute("SELECT id FROM groups WHERE name = %s", (group,)).fetchone()
-    if row is None:
-        raise InputError(
-            f"group {group!r} must have been downloaded, the database has no label of it; run `silhouette download`"
-            " first, or see by `silhouette db report` which groups there are"
-        )
-    return int(row[0])
-
-
-def models_of(connection: psycopg.Connection, *, group: str) -> list[GroupModel]:
-    """Return the models that have seen pictures of the group, the one that worked last first.
-
-    Raises:
-        InputError: There is no such group.
-        ServiceError: PostgreSQL went away.
-    """
-    number = group_number(connection, group)
-    with guarded(connection):
-        rows = connection.execute(
-            """
-            SELECT model_digest, count(*), max(created_at) FROM segmentations
-            WHERE author = '' AND picture_sha256 IN (
-                SELECT picture_sha256 FROM labels WHERE group_id = %s AND withdrawn_at IS NULL
-            )
-            GROUP BY model_digest ORDER BY max(created_at) DESC
-            """,
-            (number,),
-        ).fetchall()
-    return [GroupModel(model_digest=row[0], pictures=row[1], last_at=row[2]) for row in rows]
-
-
 def resolve_model(connection: psycopg.Connection, *, group: str, model: str) -> str:
     """Return the digest of the model whose contours are meant.
 
@@ -160,7 +112,7 @@ def resolve_model(connection: psycopg.Connection, *, group: str, model: str) -> 
         InputError: None is meant, or several are.
         ServiceError: PostgreSQL went away.
     """
-    models = models_of(connection, group=group)
+    models = models_of(connection, find_group(connection, group))
     meant = [item.model_digest for item in models if item.model_digest.startswith(model)]
     if len(meant) == 1:
         return meant[0]
@@ -187,7 +139,7 @@ def ids_by_content(
         InputError: There is no such group.
         ServiceError: PostgreSQL went away.
     """
-    number = group_number(connection, group)
+    number = find_group(connection, group)
     with guarded(connection):
         rows = connection.execute(
             """
@@ -218,7 +170,7 @@ def counting_pictures(
         InputError: There is no such group.
         ServiceError: PostgreSQL went away.
     """
-    number = group_number(connection, group)
+    number = find_group(connection, group)
     with guarded(connection):
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         connection.execute("SET LOCAL jit = off")

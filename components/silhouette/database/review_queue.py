@@ -7,31 +7,18 @@ in under an id of the badlist are in nothing that is returned here. Only segment
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
 
 from silhouette.database import badlist
-from silhouette.database.connection import guarded, guarded_statement
+from silhouette.database.connection import guarded, guarded_statement, prepare_to_hash
 from silhouette.database.people import PersonRow
 from silhouette.database.reviews import STATUSES, Review, Status
-from silhouette.errors import InputError
 
 Order = Literal["doubtful", "sure"]
-_NEAREST = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeenBy:
-    """A model that has seen pictures of a group: how many, and when it saw the last one."""
-
-    model_digest: str
-    pictures: int
-    last_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,48 +113,6 @@ _RULES = {
 }
 
 
-def find_group(connection: psycopg.Connection, name: str) -> int:
-    """Return a group's number.
-
-    Raises:
-        InputError: There is no such group; the nearest names are listed.
-        ServiceError: PostgreSQL went away.
-    """
-    with guarded_statement(connection):
-        rows = connection.execute("SELECT name, id FROM groups ORDER BY name").fetchall()
-    known: dict[str, int] = dict(rows)
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(name, known, n=_NEAREST, cutoff=0.4) or list(known)[:_NEAREST]
-    listed = f"there are {', '.join(map(repr, near))}{', ...' if len(known) > len(near) else ''}" if near else "none is"
-    raise InputError(
-        f"a group must have been downloaded to be reviewed, {name!r} was not: {listed};"
-        " correct --group or run `silhouette download`"
-    )
-
-
-def models_of(connection: psycopg.Connection, group_id: int) -> list[SeenBy]:
-    """Return the models that have seen pictures of a group, the one that saw one last first.
-
-    Raises:
-        ServiceError: PostgreSQL went away.
-    """
-    with guarded(connection):
-        _prepare_to_hash(connection)
-        rows = connection.execute(
-            """
-            SELECT model_digest, count(*), max(created_at) FROM segmentations s
-            WHERE s.author = '' AND EXISTS (
-                SELECT FROM labels l
-                WHERE l.group_id = %s AND l.withdrawn_at IS NULL AND l.picture_sha256 = s.picture_sha256
-            )
-            GROUP BY model_digest ORDER BY max(created_at) DESC, model_digest
-            """,
-            (group_id,),
-        ).fetchall()
-    return [SeenBy(model_digest=row[0], pictures=row[1], last_at=row[2]) for row in rows]
-
-
 def labels_of(connection: psycopg.Connection, group_id: int) -> list[str]:
     """Return the labels that pictures of a group have now, sorted.
 
@@ -259,7 +204,7 @@ def count(connection: psycopg.Connection, *, group_id: int, model_digest: str, f
         WHERE {" AND ".join([_SHOWN, *_rules(filters)])} GROUP BY s.status
     """  # noqa: S608  our names
     with guarded(connection):
-        _prepare_to_hash(connection)
+        prepare_to_hash(connection)
         rows = connection.execute(query, _keys(group_id, model_digest, filters)).fetchall()
     counted = {row[0]: row[1] for row in rows}
     return QueueCount(
@@ -338,10 +283,3 @@ def _queued(row: tuple[Any, ...]) -> Queued:
     start = len(_QUEUED)
     review = Review(**dict(zip(_REVIEW, row[start:], strict=True)))
     return Queued(**dict(zip(_QUEUED, row[:start], strict=True)), review=review)
-
-
-def _prepare_to_hash(connection: psycopg.Connection) -> None:
-    """Let the planner hash a million SHA-256 in memory, in one go; compiling the plan would cost more than it saves."""
-    connection.execute("SET TRANSACTION READ ONLY")
-    connection.execute("SET LOCAL work_mem = '256MB'")
-    connection.execute("SET LOCAL jit = off")

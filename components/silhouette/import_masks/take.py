@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from silhouette.contracts import contours as contour_bytes
 from silhouette.contracts.contours import Contours, box
 from silhouette.contracts.markup import LAYOUT_NAME, MASKS, ReturnedName, parse_name
-from silhouette.database import badlist, corrections, group_versions, reviews
+from silhouette.database import badlist, corrections, group_versions, groups, reviews
 from silhouette.database.corrections import Version
 from silhouette.database.people import PersonRow
 from silhouette.database.reviews import ReviewConflictError, Verdict
@@ -95,7 +95,7 @@ def import_masks(
             f"masks must have somebody who corrected them, in 1 to {_LONGEST_REVIEWER} characters, got {author[:60]!r};"
             " say --reviewer NAME"
         )
-    group_versions.group_number(connection, group)
+    groups.find_group(connection, group)
     orders = Orders(reviewer=author, approve_unchanged=approve_unchanged, force=force, dry_run=dry_run)
     report = ImportReport(group=group, reviewer=author, dry_run=dry_run)
     pictures = _by_picture(_read_source(source), report)

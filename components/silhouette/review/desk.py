@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from silhouette.database import review_queue, reviews
-from silhouette.database.review_queue import Filters, Order, Place, QueueCount, Queued, SeenBy
+from silhouette.database import groups, review_queue, reviews
+from silhouette.database.groups import GroupModel
+from silhouette.database.review_queue import Filters, Order, Place, QueueCount, Queued
 from silhouette.database.reviews import Review, ReviewConflictError, Status, StatusChange, Verdict
 from silhouette.errors import InputError, ServiceError
 from silhouette.review import drawing
@@ -110,9 +111,9 @@ class Desk:
         self.group = group
         self._connections, self._group_id = connections, group_id
 
-    def models(self) -> list[SeenBy]:
+    def models(self) -> list[GroupModel]:
         """Return the models that have seen pictures of the group, the latest first."""
-        return self._connections.run(lambda connection: review_queue.models_of(connection, self._group_id))
+        return self._connections.run(lambda connection: groups.models_of(connection, self._group_id))
 
     def labels(self) -> list[str]:
         """Return the labels of the group."""

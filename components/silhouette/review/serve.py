@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from silhouette.database import review_queue
+from silhouette.database import groups, review_queue
 from silhouette.errors import InputError, ServiceError
 from silhouette.review.app import Room, create_app, resolve_model
 from silhouette.review.connections import Connections
@@ -124,10 +124,10 @@ def _settings(app: ASGIApp) -> uvicorn.Config:
 
 
 def _found(connection: psycopg.Connection, group: str, model: str) -> tuple[int, str]:
-    group_id = review_queue.find_group(connection, group)
+    group_id = groups.find_group(connection, group)
     if not review_queue.labels_of(connection, group_id):
         raise InputError(f"a group must have pictures to be reviewed, {group!r} has none; run `silhouette download`")
-    known = [item.model_digest for item in review_queue.models_of(connection, group_id)]
+    known = [item.model_digest for item in groups.models_of(connection, group_id)]
     return group_id, resolve_model(known, model)
 
 
