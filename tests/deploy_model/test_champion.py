@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from silhouette.config import ServingConfig
 from silhouette.contracts.deployment import ServedVersion
 from silhouette.deploy_model import model_config
 from silhouette.deploy_model.champion import find_champion
-from silhouette.deploy_model.model_config import ServingSettings
 from silhouette.deploy_model.repository import ModelRepository
 from silhouette.names import safe_key
 from silhouette.store import Store
@@ -23,7 +23,7 @@ def put(store: Store, judged: Judged) -> int:
 
 def serve(store: Store, judged: Judged, versions: list[int]) -> None:
     repository = ModelRepository(store, safe_key(GROUP))
-    config = model_config.build(judged.card, model=repository.model, versions=versions, serving=ServingSettings())
+    config = model_config.build(judged.card, model=repository.model, versions=versions, serving=ServingConfig())
     repository.put_config(config)
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from silhouette.config import ServingConfig
 from silhouette.contracts import deployment
 from silhouette.contracts.deployment import Deployment
 from silhouette.deploy_model.deploy import deploy_model
-from silhouette.deploy_model.model_config import ServingSettings
 from silhouette.errors import GateRefusedError, InputError, ParityError, ServiceError
 from silhouette.names import safe_key
 from silhouette.store import Store
@@ -43,7 +43,7 @@ def deploy(served_store: Store, triton: Triton, tmp_path: Path) -> Deploy:
             store=store,
             triton=server,
             out=tmp_path / "out put",
-            serving=ServingSettings(max_batch_size=4),
+            serving=ServingConfig(max_batch_size=4),
         )
 
     return run
@@ -286,7 +286,7 @@ def test_gpu_is_refused_by_a_server_without_one(
             store=served_store,
             triton=triton,
             out=tmp_path / "out",
-            serving=ServingSettings(kind="gpu"),
+            serving=ServingConfig(kind="gpu"),
         )
 
 

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from silhouette.config import ServingConfig
 from silhouette.deploy_model import model_config
-from silhouette.deploy_model.model_config import ServingSettings
 from silhouette.errors import ServiceError
 from tests.deploy_model import bundles
 
 
-def build(tmp_path: Path, *, versions: tuple[int, ...] = (4, 7), serving: ServingSettings | None = None) -> object:
+def build(tmp_path: Path, *, versions: tuple[int, ...] = (4, 7), serving: ServingConfig | None = None) -> object:
     card = bundles.make(tmp_path / str(len(list(tmp_path.iterdir()))), group="g").card
-    return model_config.build(card, model="g", versions=versions, serving=serving or ServingSettings())
+    return model_config.build(card, model="g", versions=versions, serving=serving or ServingConfig())
 
 
 def test_configuration_survives_its_text(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_only_named_versions_are_served_and_names_come_from_the_latest(tmp_path:
 
 @pytest.mark.parametrize(("kind", "expected"), [("cpu", "KIND_CPU"), ("gpu", "KIND_GPU"), ("auto", "KIND_AUTO")])
 def test_kind_is_always_said(tmp_path: Path, kind: str, expected: str) -> None:
-    serving = ServingSettings(kind=kind)  # type: ignore[arg-type]
+    serving = ServingConfig(kind=kind)  # type: ignore[arg-type]
     text = model_config.to_text(build(tmp_path, serving=serving)).decode()
     # KIND_AUTO is protobuf's default and thus silent; the group itself must be there, or Triton makes two
     assert "instance_group {\n  count: 1\n" in text
@@ -41,7 +41,7 @@ def test_every_change_gives_another_fingerprint(tmp_path: Path) -> None:
     configs = [
         build(tmp_path),
         build(tmp_path, versions=(7,)),
-        build(tmp_path, serving=ServingSettings(max_batch_size=8)),
+        build(tmp_path, serving=ServingConfig(max_batch_size=8)),
     ]
     assert len({model_config.fingerprint(config) for config in configs}) == 3
     assert model_config.fingerprint(configs[0]) == model_config.fingerprint(build(tmp_path))

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from silhouette.config import ServingConfig
 from silhouette.contracts.deployment import Deployment
 from silhouette.deploy_model import events, rollout
 from silhouette.deploy_model.deploy import deploy_model
-from silhouette.deploy_model.model_config import ServingSettings
 from silhouette.deploy_model.replay import Replay, require
 from silhouette.errors import InputError, ParityError, ServiceError
 from silhouette.names import safe_key
@@ -40,7 +40,7 @@ def deploy(served_store: Store, triton: Triton, tmp_path: Path, group: str) -> D
         judged = bundles.make(tmp_path / f"model {number}", group=group, strength=8.0 + number, **made)
         return deploy_model(
             bundle=judged.bundle, evaluation=judged.evaluation, store=served_store, triton=triton,
-            out=tmp_path / "out", serving=ServingSettings(max_batch_size=4, **serving or {}), by="somebody",
+            out=tmp_path / "out", serving=ServingConfig(max_batch_size=4, **serving or {}), by="somebody",
         )  # fmt: skip
 
     return run
@@ -70,7 +70,7 @@ def test_the_same_model_again_is_no_event(
     assert len(events.history(served_store, safe_key(group))) == 1
     deploy_model(
         bundle=tmp_path / "model 1" / "bundle", evaluation=tmp_path / "model 1" / "evaluation", store=served_store,
-        triton=triton, out=tmp_path / "out", serving=ServingSettings(max_batch_size=4),
+        triton=triton, out=tmp_path / "out", serving=ServingConfig(max_batch_size=4),
     )  # fmt: skip
     assert len(events.history(served_store, safe_key(group))) == 1
 
@@ -225,7 +225,7 @@ def test_a_replica_that_fails_brings_all_back_to_the_old_version(
     with pytest.raises(ServiceError, match=rf"the replica http://127.0.0.1:{unused_port}"):
         deploy_model(
             bundle=judged.bundle, evaluation=judged.evaluation, store=served_store, triton=triton, replicas=[dead],
-            out=tmp_path / "out", serving=ServingSettings(max_batch_size=4),
+            out=tmp_path / "out", serving=ServingConfig(max_batch_size=4),
         )  # fmt: skip
     assert triton.versions(model) == ["1"]
     assert events.history(served_store, model)[-1].kind == "failed"
@@ -238,6 +238,6 @@ def test_a_replica_takes_up_what_the_first_server_proved(
     judged = bundles.make(tmp_path / "next", group=group, strength=15.0)
     deployed = deploy_model(
         bundle=judged.bundle, evaluation=judged.evaluation, store=served_store, triton=triton,
-        replicas=[Triton(triton.url)], out=tmp_path / "out", serving=ServingSettings(max_batch_size=4),
+        replicas=[Triton(triton.url)], out=tmp_path / "out", serving=ServingConfig(max_batch_size=4),
     )  # fmt: skip
     assert deployed.version == "1"

@@ -19,9 +19,9 @@ import psutil
 import pytest
 
 from pipelines.embedded import up
+from silhouette.config import ServingConfig
 from silhouette.deploy_model import picture_files
 from silhouette.deploy_model.deploy import deploy_model
-from silhouette.deploy_model.model_config import ServingSettings
 from silhouette.errors import InputError, ParityError, PictureError, ServiceError
 from silhouette.names import safe_key
 from silhouette.store import Store
@@ -222,7 +222,7 @@ def again(served: Served, store: Store, triton: Triton, tmp_path: Path, strength
         judged = bundles.make(tmp_path / f"s{strength}", group=served.judged.card.group, strength=strength)
     return deploy_model(
         bundle=judged.bundle, evaluation=judged.evaluation, store=store, triton=triton, out=tmp_path / "out",
-        segmenter=served.segmenter.model_digest, serving=ServingSettings(),
+        segmenter=served.segmenter.model_digest, serving=ServingConfig(),
     )  # fmt: skip
 
 

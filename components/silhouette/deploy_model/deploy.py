@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from silhouette.config import ServingConfig
 from silhouette.contracts import deployment, evaluation, model_bundle, scores
 from silhouette.contracts.deployment import REQUEST_NAME, Deployment
 from silhouette.contracts.model_bundle import ONNX_NAME, ModelCard
@@ -28,7 +29,6 @@ from silhouette.deploy_model import events, model_config, rollout
 from silhouette.deploy_model.events import Event
 from silhouette.deploy_model.golden import Golden, check_golden, read_golden
 from silhouette.deploy_model.loading import is_loaded, load, put_back
-from silhouette.deploy_model.model_config import ServingSettings
 from silhouette.deploy_model.picture import ServedPicture, require_free_name, serve_picture
 from silhouette.deploy_model.replay import Replay, replay, require
 from silhouette.deploy_model.repository import ModelRepository
@@ -48,7 +48,7 @@ def deploy_model(
     store: Store,
     triton: Triton,
     out: Path,
-    serving: ServingSettings | None = None,
+    serving: ServingConfig | None = None,
     segmenter: str = "",
     replicas: Sequence[Triton] = (),
     by: str = "",
@@ -78,7 +78,7 @@ def deploy_model(
     golden = read_golden(bundle, card)
     repository = ModelRepository(store, safe_key(card.group))
     require_free_name(card.group, store)
-    serving = serving or ServingSettings()
+    serving = serving or ServingConfig()
 
     def beside(version: int) -> ServedPicture | None:
         return serve_picture(
@@ -176,7 +176,7 @@ def _serve(
     golden: Golden,
     repository: ModelRepository,
     triton: Triton,
-    serving: ServingSettings,
+    serving: ServingConfig,
     beside: Callable[[int], ServedPicture | None],
 ) -> tuple[int, float, bool, ServedPicture | None, Replay | None]:
     """Make Triton serve the file, and what `beside` deploys for its version.
@@ -218,7 +218,7 @@ def _serve(
 
 
 def _try_out(
-    onnx: Path, card: ModelCard, golden: Golden, model: str, triton: Triton, serving: ServingSettings, served: str
+    onnx: Path, card: ModelCard, golden: Golden, model: str, triton: Triton, serving: ServingConfig, served: str
 ) -> Replay | None:
     """Load the file from memory under a passing name; hold it against the golden answers and the `served` version."""
     name = f"{model}--candidate"  # no group's key ends so
@@ -235,7 +235,7 @@ def _try_out(
 
 
 def _beside_served(
-    triton: Triton, model: str, served: str, candidate: str, golden: Golden, serving: ServingSettings
+    triton: Triton, model: str, served: str, candidate: str, golden: Golden, serving: ServingConfig
 ) -> Replay | None:
     """Compare a candidate with the served version; None where nothing comparable answers."""
     if served not in triton.versions(model):

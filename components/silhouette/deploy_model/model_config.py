@@ -21,7 +21,6 @@ from silhouette.triton_client import FINGERPRINT
 ModelConfig = Any  # tritonclient's inference.ModelConfig, which ships no types
 
 
-ServingSettings = ServingConfig  # config/default.yaml, section `serving`
 _ACCELERATORS = {"tensorrt": {"precision_mode": "FP16"}, "openvino": {}}
 
 
@@ -41,7 +40,7 @@ def messages() -> Any:
 
 
 def build(
-    card: ModelCard, *, model: str, versions: Sequence[int], serving: ServingSettings, labels: bool = True
+    card: ModelCard, *, model: str, versions: Sequence[int], serving: ServingConfig, labels: bool = True
 ) -> ModelConfig:
     """Say how Triton serves a model.
 

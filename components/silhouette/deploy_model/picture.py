@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from silhouette import __version__, served_segmenter
+from silhouette.config import ServingConfig
 from silhouette.contracts import model_bundle
 from silhouette.contracts.deployment import repository_key
 from silhouette.contracts.model_bundle import JSON_NAME, ONNX_NAME, ModelCard
@@ -28,7 +29,6 @@ from silhouette.contracts.segmenter import SegmenterCard
 from silhouette.deploy_model import model_config, picture_config
 from silhouette.deploy_model.golden import Golden
 from silhouette.deploy_model.loading import is_loaded, load, put_back
-from silhouette.deploy_model.model_config import ServingSettings
 from silhouette.deploy_model.picture_files import CODE_NAME, ENTRY, MODEL_NAME, pack_code
 from silhouette.deploy_model.picture_proof import Proof, check_proof, make_proof
 from silhouette.deploy_model.repository import ModelRepository
@@ -70,7 +70,7 @@ def require_free_name(group: str, store: Store) -> None:
 
 def serve_picture(
     *, card: ModelCard, version: int, onnx: Path, golden: Golden, segmenter: str, store: Store, triton: Triton,
-    serving: ServingSettings,
+    serving: ServingConfig,
 ) -> ServedPicture | None:  # fmt: skip
     """Make Triton answer pictures with a classifier that it serves already, and prove it.
 
@@ -119,7 +119,7 @@ def serve_picture(
 
 
 def settings_of(
-    card: ModelCard, version: int, segmenter: SegmenterCard, detector: OnnxDetector, serving: ServingSettings
+    card: ModelCard, version: int, segmenter: SegmenterCard, detector: OnnxDetector, serving: ServingConfig
 ) -> PictureSettings:
     """Put together all that a picture model is made of."""
     sha256 = segmenter.onnx_sha256
@@ -139,7 +139,7 @@ def settings_of(
 
 
 def _serve_segmenter(
-    onnx: Path, settings: PictureSettings, store: Store, triton: Triton, serving: ServingSettings
+    onnx: Path, settings: PictureSettings, store: Store, triton: Triton, serving: ServingConfig
 ) -> bool:
     """Make Triton serve the segmenter; return whether it did not before."""
     part = settings.segmenter

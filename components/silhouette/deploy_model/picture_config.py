@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from silhouette.config import ServingConfig
 from silhouette.contracts.model_bundle import ONNX_NAME
-from silhouette.deploy_model.model_config import ModelConfig, ServingSettings, messages, stamped
+from silhouette.deploy_model.model_config import ModelConfig, messages, stamped
 from silhouette.detector_onnx import Tensor
 from silhouette.errors import InputError
 from silhouette.picture_answer import INPUT_NAME, OUTPUT_NAME
@@ -19,7 +20,7 @@ _THREADS = 1  # on a CPU a picture is faster on one thread of two than on two th
 
 
 def build_segmenter(
-    model: str, *, sha256: str, inputs: Iterable[Tensor], outputs: Iterable[Tensor], serving: ServingSettings
+    model: str, *, sha256: str, inputs: Iterable[Tensor], outputs: Iterable[Tensor], serving: ServingConfig
 ) -> ModelConfig:
     """Say how Triton serves a segmenter: requests as they come, for pictures of different shapes make no batch.
 
