@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ class _Digest:
         self._line([group, list(classes)])
 
     def add(self, row: PictureRow) -> None:
-        self._line(astuple(row))
+        self._line(list(vars(row).values()))
 
     def hexdigest(self) -> str:
         return self._sha256.hexdigest()

@@ -7,7 +7,8 @@ the pictures that were refused.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
+from typing import Any
 
 import psycopg
 
@@ -112,7 +113,7 @@ def keep(connection: psycopg.Connection, record: PictureRecord) -> None:
         ServiceError: PostgreSQL went away.
     """
     with guarded_statement(connection):
-        connection.execute(_KEEP, tuple(vars(record).values()))
+        connection.execute(_KEEP, _values(record))
 
 
 def restore(connection: psycopg.Connection, records: Iterable[PictureRecord]) -> None:
@@ -122,4 +123,8 @@ def restore(connection: psycopg.Connection, records: Iterable[PictureRecord]) ->
         ServiceError: PostgreSQL went away.
     """
     with guarded_statement(connection), connection.cursor() as cursor:
-        cursor.executemany(f"{_INSERT} ON CONFLICT (origin, name) DO NOTHING", map(astuple, records))
+        cursor.executemany(f"{_INSERT} ON CONFLICT (origin, name) DO NOTHING", map(_values, records))
+
+
+def _values(record: PictureRecord) -> tuple[Any, ...]:
+    return tuple(vars(record).values())

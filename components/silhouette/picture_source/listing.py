@@ -10,10 +10,10 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import chain, islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from silhouette.contracts.dataset import SPLITS, RefusedPicture
 from silhouette.errors import InputError
@@ -129,7 +129,7 @@ class Listing:
     def digest(self) -> str:
         """Return the SHA-256 of all that makes the dataset: group, classes, ids, labels, splits and contents."""
         digest = hashlib.sha256(json.dumps([self.group, self.classes]).encode())
-        pictures = (astuple(picture)[:-1] for picture in self)
+        pictures = (_values(picture)[:-1] for picture in self)
         refused = ((item.picture_id, item.reason) for item in self.refused())
         for row in chain(pictures, refused):
             digest.update(b"\n" + json.dumps(row).encode())
@@ -143,7 +143,7 @@ class Listing:
             if isinstance(item, RefusedPicture):
                 refused.append(item)
             elif _can_be_kept(item):
-                rows.append((*astuple(item), item.label))
+                rows.append((*_values(item), item.label))
             else:
                 name = item.picture_id.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
                 refused.append(RefusedPicture(picture_id=name[:_LONGEST_ID], reason="bad_name", detail=_BAD_NAME))
@@ -159,7 +159,7 @@ class Listing:
             rows,
         )
         self.connection.executemany(
-            "INSERT OR REPLACE INTO refused (picture_id, reason, detail) VALUES (?, ?, ?)", map(astuple, refused)
+            "INSERT OR REPLACE INTO refused (picture_id, reason, detail) VALUES (?, ?, ?)", map(_values, refused)
         )
         self.connection.execute("COMMIT")
 
@@ -189,6 +189,10 @@ class Listing:
         self.connection.execute(
             "DELETE FROM listed WHERE picture_id IN (SELECT picture_id FROM refused WHERE reason <> 'bad_name')"
         )
+
+
+def _values(row: SourcePicture | RefusedPicture) -> tuple[Any, ...]:
+    return tuple(vars(row).values())  # dataclasses.astuple copies deeply, which takes ten times as long
 
 
 def _can_be_kept(picture: SourcePicture) -> bool:
