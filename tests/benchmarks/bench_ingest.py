@@ -185,6 +185,9 @@ def read_originals_ms(given: tuple[Store, list[PictureRow]]) -> float:
     return 1000 * (time.perf_counter() - start) / len(rows)
 
 
+distant = partial(serving, delay_s=0.02)
+
+
 def ingest(service_by: Serving) -> dict[str, Any]:
     return {
         "ours": ours_per_s, "unit": "pictures/s", "better": "higher", "repetitions": 3,
@@ -201,6 +204,8 @@ BENCHMARK = (
     # a service that costs nothing: what is left is the two of us, and the store
     Benchmark(name="ingest.bare_simulated", other=bare, target=0.6, **ingest(serving)),
     Benchmark(name="ingest.tools", other=tools, needs=("wget", COPIER), **ingest(reference)),
+    # wget asks for one picture after the other, which costs nothing on loopback and everything across a network
+    Benchmark(name="ingest.tools_at_20_ms", other=tools, needs=("wget", COPIER), **ingest(distant)),
     Benchmark(
         name="ingest.memory", ours=partial(peak_mb, share=1.0), other=partial(peak_mb, share=0.05), unit="MB",
         target=1.15, repetitions=1, warmups=0, setup=partial(small_files, 20_000), small=partial(small_files, 40),

@@ -2,15 +2,17 @@
 
 The simulated one lists and sends any number of pictures with as little work a request as the contract allows:
 
-python -m tests.benchmarks.ingest_service PORT PICTURES FOLDER
+python -m tests.benchmarks.ingest_service PORT PICTURES FOLDER DELAY_S
 
 It serves PICTURES pictures of the group `GROUP` out of the JPEG files of FOLDER, which it holds in memory: each id gets
 one of them with the id written into a comment, so that no two pictures have the same bytes. The listing has an ETag
-and no SHA-256, so a client can skip nothing. Beyond the contract: ``/served`` tells how often bytes were sent.
+and no SHA-256, so a client can skip nothing. Each answer comes DELAY_S later, as from far away. Beyond the contract:
+``/served`` tells how often bytes were sent.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -50,14 +52,16 @@ def with_comment(jpeg: bytes, text: str) -> bytes:
 
 
 class App:
-    """Args: how many pictures, and the JPEGs that they are made of."""
+    """Args: how many pictures, the JPEGs that they are made of, and the seconds that an answer takes."""
 
-    def __init__(self, pictures: int, jpegs: list[bytes]) -> None:
-        self._pictures, self._jpegs, self._served = pictures, jpegs, 0
+    def __init__(self, pictures: int, jpegs: list[bytes], delay_s: float) -> None:
+        self._pictures, self._jpegs, self._delay_s, self._served = pictures, jpegs, delay_s, 0
 
     async def __call__(
         self, scope: Message, _receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
+        if self._delay_s:
+            await asyncio.sleep(self._delay_s)
         status, headers, body = self._answer(scope)
         length = ((b"content-length", str(len(body)).encode()),)
         await send({"type": "http.response.start", "status": status, "headers": [*headers, *length]})
@@ -98,10 +102,11 @@ class App:
 
 
 @contextmanager
-def serving(pictures: int, folder: Path) -> Iterator[PictureServiceSettings]:
-    """Serve `pictures` pictures made of the JPEGs in `folder`, simulated."""
+def serving(pictures: int, folder: Path, *, delay_s: float = 0.0) -> Iterator[PictureServiceSettings]:
+    """Serve `pictures` pictures made of the JPEGs in `folder`, simulated; an answer takes `delay_s` seconds more."""
     (port,) = ports.choose(1)
-    with _running(port, ["tests.benchmarks.ingest_service", str(port), str(pictures), str(folder)]) as settings:
+    arguments = [str(port), str(pictures), str(folder), str(delay_s)]
+    with _running(port, ["tests.benchmarks.ingest_service", *arguments]) as settings:
         yield settings
 
 
@@ -162,13 +167,13 @@ def _read(settings: PictureServiceSettings, path: str) -> bytes:
     return content
 
 
-def main(port: int, pictures: int, folder: Path) -> None:
+def main(port: int, pictures: int, folder: Path, delay_s: float) -> None:
     import uvicorn
 
     jpegs = [path.read_bytes() for path in sorted(folder.iterdir())]
-    app = App(pictures, jpegs)
+    app = App(pictures, jpegs, delay_s)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="error", access_log=False, lifespan="off")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
