@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 PAGES = (CHECKOUT / "docs" / "start.md", CHECKOUT / "README.md")
 PICTURES = CHECKOUT / "docs" / "first_run"
 SHOWN = {  # what a run leaves, and how many pixels of its page are shown
-    "quality": ("download-pictures/dataset/quality.html", 760),
+    "quality": ("download-pictures/dataset/quality.html", 580),
     "report": ("evaluate-model/evaluation/report.html", 960),
     "report_top": ("evaluate-model/evaluation/report.html", 420),
     "gallery": ("classify-pictures/predictions/gallery.html", 630),

@@ -156,8 +156,11 @@ def test_every_kubectl_line_of_a_page_names_what_the_manifests_have(page: Path) 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_line_of_a_block_begins_with_a_program_that_is_known(page: Path) -> None:
-    begun = {words[0] for words in map(words_of, blocks(page)) if words}
-    assert begun - PROGRAMS == set()
+    for words in filter(None, map(words_of, blocks(page))):
+        if words[0] == ".venv/bin/python" and words[1] != "-m":
+            assert (CHECKOUT / words[1]).is_file(), words
+        else:
+            assert words[0] in PROGRAMS, words
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
