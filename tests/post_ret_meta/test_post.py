@@ -169,6 +169,23 @@ def test_a_refused_token_ends_the_run(world: World, service: FaultyService, post
     assert taken(service) == dict.fromkeys(NAMES, 1)
 
 
+def test_documents_that_had_no_turn_when_a_run_ended_are_not_in_doubt(
+    world: World, service: FaultyService, post: Post
+) -> None:
+    for name in NAMES:
+        service.fail_document(name, status(401), times=9)
+    with pytest.raises(SettingError):
+        post(workers=1)
+    found = ledger(world, service)
+    assert sum(row.in_doubt for row in found.values()) == service.puts.total() < 3
+    unsent = [row for row in found.values() if not row.in_doubt]
+    assert {row.failure for row in unsent} == {"unsent: the run ended before its turn"}
+    assert not any(row.has_arrived for row in unsent)
+    service.heal()
+    assert post().posted == 3
+    assert taken(service) == dict.fromkeys(NAMES, 1)
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "told"),
     [

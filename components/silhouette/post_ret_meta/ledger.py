@@ -1,7 +1,8 @@
 """The ledger's rows of the documents on their way, many in a statement: one each would take as long as the service.
 
 Reads and writes `silhouette.database.posts`. What makes a document arrive once is the order, and it is kept: its row is
-there before it is sent. Receipts that were not written yet when a run is killed are asked for by the next one.
+there before it is sent. Receipts that were not written yet when a run is killed are asked for by the next one; of a run
+that ends by itself early, the rows whose documents had no turn are ended as such.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Ledger:
     def __init__(self, connection: psycopg.Connection, *, service: str) -> None:
         self._connection, self._service = connection, service
         self._ended: deque[End] = deque()  # senders append, and one thread takes
+        self._unsent: set[int] = set()
         self._written = time.monotonic()
 
     def begun(self, documents: Iterable[Ready | Outcome]) -> Iterator[tuple[Ready | Outcome, int]]:
@@ -49,6 +51,7 @@ class Ledger:
         for part in in_batches(documents, ROWS):
             new = [item for item in part if isinstance(item, Ready) and not item.is_known and not item.in_doubt]
             numbers = self.begin(new)
+            self._unsent.update(numbers.values())
             for item in part:
                 if isinstance(item, Outcome) or item.is_known:
                     yield item, 0
@@ -64,6 +67,10 @@ class Ledger:
         """
         digests = {item.document.picture.picture_id: item.document.content_digest for item in documents}
         return posts.begin(self._connection, service=self._service, content_digests=digests) if digests else {}
+
+    def sending(self, post_id: int) -> None:
+        """Remember that a document has its turn: from now on nobody knows; threads may call it."""
+        self._unsent.discard(post_id)
 
     def end(self, post_id: int, *, receipt: str = "", failure: str = "") -> None:
         """Remember what became of a document; threads may call it."""
@@ -88,4 +95,6 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._connection.closed:
+            for post_id in self._unsent:
+                self.end(post_id, failure="unsent: the run ended before its turn")
             self.write(all_of_it=True)

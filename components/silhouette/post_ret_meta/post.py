@@ -183,6 +183,7 @@ def _post(ready: Ready, post_id: int, ledger: Ledger, service: RetMetaService, *
         if not ask or (there and there.content_digest == digest):
             return Outcome(picture_id=name, what=KNOWN)
         post_id = ledger.begin([ready])[name]  # the service lost it
+    ledger.sending(post_id)
     outgoing = Outgoing(picture_id=name, content_digest=digest, data=ready.data)
     answer = deliver(service, outgoing, doubtful=ready.in_doubt)
     if not isinstance(answer, Failure):
