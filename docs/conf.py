@@ -28,6 +28,7 @@ html_css_files = ["silhouette.css"]
 html_copy_source = False
 html_show_copyright = False
 pygments_style = "friendly"
+highlight_language = "none"  # a block without a language is what a program printed
 
 myst_heading_anchors = 4  # `page.md#a-heading` as code hosts make them
 # A file of the checkout that is no page: from build/docs its place is two folders up.

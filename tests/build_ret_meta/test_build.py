@@ -15,6 +15,7 @@ from silhouette.build_ret_meta.build import build_ret_meta
 from silhouette.build_ret_meta.tally import BuildRetMetaReport
 from silhouette.config import Config, GroupConfig, ModelConfig
 from silhouette.contracts import contours, ret_meta
+from silhouette.contracts.ret_meta import Correction
 from silhouette.database import badlist
 from silhouette.errors import InputError
 from tests.ret_meta_world import GROUP, SEGMENTER, World, config_of
@@ -139,6 +140,26 @@ def test_only_what_changed_is_made_again(world: World, build: Build) -> None:
     assert (report.unchanged, report.new) == (3, 1)
 
 
+def test_where_a_person_drew_the_document_names_that_person_and_no_model(world: World, build: Build) -> None:
+    drawn, kept = world.add("p0", "red"), world.add("p1", "red")
+    world.write()
+    build()
+    digest = world.draw(drawn, "Анна", [("red", 60, 1.0), ("red", 120, 0.5)])
+    report = build()
+    assert (report.changed, report.unchanged) == (1, 1)
+    found = world.document("p0")
+    assert found.segmentation == Correction(author="Анна", correction_digest=digest, review_status="approved")
+    assert (found.schema_version, [person.score for person in found.people]) == (2, [1.0, 1.0])
+    other = world.document(kept.picture_id)
+    assert (other.schema_version, other.segmentation) == (
+        1, ret_meta.Segmentation(model_digest=SEGMENTER, review_status="unchecked"),
+    )  # fmt: skip
+    assert build().unchanged == 2
+    world.draw(drawn, "boris", [("red", 60, 1.0), ("red", 120, 0.5)])  # the same people, by another
+    assert build().changed == 1
+    assert world.document("p0").segmentation.who == "drawn by 'boris'"
+
+
 def test_another_model_or_threshold_makes_all_documents_again(world: World, build: Build) -> None:
     world.add("p0", "red")
     world.write()
@@ -177,9 +198,9 @@ def test_a_damaged_document_is_made_again(world: World, build: Build) -> None:
 def test_a_document_of_a_newer_silhouette_is_not_overwritten(world: World, build: Build) -> None:
     world.add("p0", "red")
     world.write()
-    newer = b'{"schema_version": 2}'
+    newer = b'{"schema_version": 3}'
     world.store.put_bytes(ret_meta.store_key("p0"), newer)
-    with pytest.raises(InputError, match="schema 1 or older, got schema 2; install the Silhouette that wrote it"):
+    with pytest.raises(InputError, match="schema 2 or older, got schema 3; install the Silhouette that wrote it"):
         build()
     assert world.store.get_bytes(ret_meta.store_key("p0")) == newer
 

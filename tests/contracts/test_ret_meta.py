@@ -26,13 +26,15 @@ INVALID = {
     "class_it_abstains_from": "class must be None by its probabilities, got 'short sleeves'",
     "content_digest": "content_digest must be that of the content",
     "digest_of_the_picture": "picture.sha256: String should match pattern",
-    "newer_schema": "schema 1 or older, got schema 2; install the Silhouette that wrote it",
+    "drawn_in_schema_1": "schema_version must be 2 by who made the contours",
+    "newer_schema": "schema 2 or older, got schema 3; install the Silhouette that wrote it",
     "no_model": "models: Dictionary should have at least 1 item",
     "people_out_of_order": "people must be numbered from 0",
     "prediction_missing": "person 0 must have a prediction of every model",
     "probability_above_1": "predictions.outfit.probability: Input should be less than or equal to 1",
-    "rejected_people": "segmentation.review_status: Input should be",
+    "rejected_people": "segmentation.model.review_status: Input should be",
     "time_without_zone": "made.at: String should match pattern",
+    "two_origins": "segmentation.author.model_digest: Extra inputs are not permitted",
     "two_main_people": "exactly one person must be the main one",
     "unknown_key": "remarks: Extra inputs are not permitted",
 }
@@ -82,6 +84,17 @@ def test_an_invalid_example_is_refused_with_its_place(name: str) -> None:
         ret_meta.read((EXAMPLES / f"invalid_{name}.json").read_bytes(), where=name)
     assert INVALID[name] in str(caught.value)
     assert str(caught.value).startswith(f"{name} must be a ret_meta document")
+
+
+def test_a_document_of_what_a_model_found_stays_what_schema_1_made_it() -> None:
+    data = (EXAMPLES / "valid_two_people.json").read_bytes()
+    old = json.loads(data)
+    assert old["schema_version"] == 1
+    found = ret_meta.read(data, where="it")
+    again = ret_meta.make(
+        **{name: getattr(found, name) for name in ("picture", "segmentation", "people", "models", "made")}
+    )
+    assert again.content_digest == old["content_digest"]
 
 
 def test_every_example_is_tested() -> None:

@@ -50,8 +50,8 @@ def ingest(connection: psycopg.Connection) -> None:
     for numbers in ([1, 2], [1, 3]):
         rows = [picture(number) for number in numbers]
         labels.replace(connection, group="g", dataset_digest="a" * 64, pictures=rows)
-    number = posts.begin(connection, service="s", picture_id="p", content_digest="a" * 64)
-    posts.end(connection, post_id=number, receipt="r")
+    number = posts.begin(connection, service="s", content_digests={"p": "a" * 64})["p"]
+    posts.end(connection, [posts.End(post_id=number, receipt="r")])
     assert posts.latest(connection, service="s", picture_ids=["p"])["p"].receipt == "r"
 
 

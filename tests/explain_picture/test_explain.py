@@ -85,8 +85,8 @@ def live(world: World) -> None:
     predictions.write(Path("answers"), [answer_of("overlapping"), answer_of("plain")])
     store.put_tree(f"inference/{safe_key(GROUP)}", Path("answers"))
     store.put_bytes(f"quarantine/{safe_key(OTHER)}.csv", b'picture_id,reason,detail\nplain,conflict,"two, labels"\n')
-    number = posts.begin(world.connection, service="https://pictures", picture_id="plain", content_digest="e" * 64)
-    posts.end(world.connection, post_id=number, receipt="r-17")
+    number = posts.begin(world.connection, service="https://pictures", content_digests={"plain": "e" * 64})["plain"]
+    posts.end(world.connection, [posts.End(post_id=number, receipt="r-17")])
 
 
 def test_everything_that_is_known_is_told_to_people(world: World) -> None:
@@ -142,10 +142,9 @@ def test_a_withdrawn_picture_still_has_its_story(world: World) -> None:
 
 
 def test_a_document_that_nobody_knows_to_have_arrived_is_told_so(world: World) -> None:
-    begun = {"service": "https://pictures", "picture_id": "plain", "content_digest": "e" * 64}
-    number = posts.begin(world.connection, **begun)
+    number = posts.begin(world.connection, service="https://pictures", content_digests={"plain": "e" * 64})["plain"]
     assert "to https://pictures: not known to have arrived" in say("explain", "plain").stdout
-    posts.end(world.connection, post_id=number, failure="too large")
+    posts.end(world.connection, [posts.End(post_id=number, failure="too large")])
     assert "to https://pictures: not taken: too large" in say("explain", "plain").stdout
 
 

@@ -30,7 +30,7 @@ from tests.download_pictures.faulty_service import (
     status,
 )  # fmt: skip
 from tests.loopback import TOKEN
-from tests.ret_meta_world import GROUP, World, config_of
+from tests.ret_meta_world import GROUP, SEGMENTER, World, config_of
 
 Post = Callable[..., PostRetMetaReport]
 NAMES = ("p0", "p1", "p2")
@@ -164,6 +164,23 @@ def test_a_refused_token_ends_the_run(world: World, service: FaultyService, post
         service.fail_document(name, status(code), times=9)
     with pytest.raises(SettingError, match=f"refused the token .it answered {code}.; correct SILHOUETTE_PICTURE_SERV"):
         post()
+    service.heal()
+    assert post().posted == 3
+    assert taken(service) == dict.fromkeys(NAMES, 1)
+
+
+def test_documents_that_had_no_turn_when_a_run_ended_are_not_in_doubt(
+    world: World, service: FaultyService, post: Post
+) -> None:
+    for name in NAMES:
+        service.fail_document(name, status(401), times=9)
+    with pytest.raises(SettingError):
+        post(workers=1)
+    found = ledger(world, service)
+    assert sum(row.in_doubt for row in found.values()) == service.puts.total() < 3
+    unsent = [row for row in found.values() if not row.in_doubt]
+    assert {row.failure for row in unsent} == {"unsent: the run ended before its turn"}
+    assert not any(row.has_arrived for row in unsent)
     service.heal()
     assert post().posted == 3
     assert taken(service) == dict.fromkeys(NAMES, 1)
@@ -330,7 +347,7 @@ def test_answers_of_a_model_that_did_not_pass_its_gate_are_sent_by_its_name_only
 
 def test_a_document_of_a_newer_schema_is_not_sent(world: World, service: FaultyService, post: Post) -> None:
     world.store.put_bytes(ret_meta.store_key("p0"), b'{"schema_version": 7}')
-    with pytest.raises(InputError, match="schema 1 or older, got schema 7; install the Silhouette that wrote it"):
+    with pytest.raises(InputError, match="schema 2 or older, got schema 7; install the Silhouette that wrote it"):
         post(workers=1)
     assert service.puts["p0"] == 0
 
@@ -396,6 +413,11 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(world: World, serv
     report = post(dry_run=True, tell=told.append)
     assert (report.posted, report.known) == (1, 2)
     assert told == ["p1\n    review: unchecked -> approved"]
+    world.draw(row, "anna", [("red", 60, 1.0)])
+    build(world)
+    told.clear()
+    post(dry_run=True, tell=told.append)
+    assert told[0].startswith(f"p1\n    contours: segmenter {SEGMENTER[:12]} -> drawn by 'anna'")
     build(world, strength=3.0)
     told.clear()
     post(dry_run=True, tell=told.append)

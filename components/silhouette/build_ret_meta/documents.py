@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from silhouette.build_ret_meta.pending import Pending
 from silhouette.contracts import contours as contour_bytes
 from silhouette.contracts import ret_meta
-from silhouette.contracts.ret_meta import Made, Person, Picture, Prediction, RetMeta, Segmentation
+from silhouette.contracts.ret_meta import Made, Person, Picture, Prediction, RetMeta
 from silhouette.cut_people import CropShape, crops_of
 from silhouette.errors import PictureError
 from silhouette.store import Store, in_parallel
@@ -165,6 +165,7 @@ def _document(
     cut: _Cut, predictions: Sequence[dict[str, Prediction]], models: Sequence[AskedModel], made: Made
 ) -> RetMeta:
     item = cut.item
+    assert item.segmentation is not None, "what nobody segmented has no document"
     people = [
         Person(
             person_index=index,
@@ -179,7 +180,7 @@ def _document(
     row = item.row
     return ret_meta.make(
         picture=Picture(picture_id=row.picture_id, sha256=row.sha256, width=row.width, height=row.height),
-        segmentation=Segmentation.model_validate({"model_digest": item.segmenter, "review_status": item.status}),
+        segmentation=item.segmentation,
         people=people,
         models={model.group: model.told for model in models},
         made=made,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from silhouette import __version__
 from silhouette.contracts import ret_meta
 from silhouette.contracts.dataset import PictureRow
-from silhouette.contracts.ret_meta import Made, NewerSchemaError, RetMeta
+from silhouette.contracts.ret_meta import Correction, Made, NewerSchemaError, RetMeta, Segmentation
 from silhouette.cut_people import BADLISTED, NOT_SEGMENTED, REJECTED
 from silhouette.database import badlist
 from silhouette.database.people import FoundPerson, PersonRow, read_people
@@ -40,8 +40,7 @@ class Pending:
         row: The picture.
         reason: Why there must be no document of it: ``badlisted``, ``rejected``, ``not_segmented``, ``ambiguous``
             (the groups have different pictures under its id); empty when there must be one.
-        segmenter: Who found the people.
-        status: Of the review.
+        segmentation: Who found the people, or drew them, and what a reviewer said; None: nobody did.
         people: Found on it.
         inputs_digest: Of all that its document is made from.
         groups: Which have it.
@@ -51,8 +50,7 @@ class Pending:
 
     row: PictureRow
     reason: str = ""
-    segmenter: str = ""
-    status: str = ""
+    segmentation: Segmentation | Correction | None = None
     people: tuple[PersonRow, ...] = ()
     inputs_digest: str = ""
     groups: tuple[str, ...] = ()
@@ -67,7 +65,8 @@ class Pending:
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    segmenter: str
+    model_digest: str
+    author: str
     status: str
     people: tuple[PersonRow, ...]
 
@@ -114,7 +113,7 @@ def pending(
                 return Pending(row=row, reason=reason, groups=item.groups, is_stored=is_stored, there=there)
             digest = _inputs_digest(row, found, identities)
             return Pending(
-                row=row, segmenter=found.segmenter, status=found.status, people=found.people, inputs_digest=digest,
+                row=row, segmentation=_provenance(found), people=found.people, inputs_digest=digest,
                 groups=item.groups, is_stored=is_stored, there=there,
             )  # fmt: skip
 
@@ -129,8 +128,18 @@ def _people(connection: psycopg.Connection, sha256s: set[str], segmenters: Seque
             found.setdefault(item.picture_sha256, []).append(item)
         for sha256, items in found.items():
             people = tuple(item.person for item in items if item.person is not None)
-            seen[sha256] = _Seen(segmenter=segmenter, status=items[0].status, people=people)
+            first = items[0]
+            seen[sha256] = _Seen(
+                model_digest=first.model_digest, author=first.author, status=first.status, people=people
+            )
     return seen
+
+
+def _provenance(seen: _Seen) -> Segmentation | Correction:
+    if seen.author:
+        found = {"author": seen.author, "correction_digest": seen.model_digest, "review_status": seen.status}
+        return Correction.model_validate(found)
+    return Segmentation.model_validate({"model_digest": seen.model_digest, "review_status": seen.status})
 
 
 def _there(store: Store, picture_id: str) -> tuple[bool, RetMeta | None]:
@@ -152,7 +161,7 @@ def _inputs_digest(row: PictureRow, seen: _Seen, models: list[list[object]]) -> 
     people = [[*person.box_xyxy, person.score, hashlib.sha256(person.contours).hexdigest()] for person in seen.people]
     inputs = [
         ret_meta.SCHEMA_VERSION, __version__, row.picture_id, row.sha256, row.working_key, row.width, row.height,
-        seen.segmenter, seen.status, people, models,
+        seen.model_digest, seen.author, seen.status, people, models,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 

@@ -4,6 +4,9 @@ One JSON document a picture, store key ``ret_meta/<picture key>.json``; its JSON
 (`silhouette ret-meta schema` prints it), in words docs/ret_meta.md. `content_digest` names the content: it leaves out
 `made` (when, by which code, from which datasets), so that the same findings made again are the same document. People
 carry their contours as `silhouette.contracts.contours` packs them, in base64: exact, and some hundred bytes.
+
+A document names the oldest schema that has all it says: 2 where a person drew the contours, else 1. So nothing is sent
+again for a schema's sake, and who reads schema 1 can go on with what a model found.
 """
 
 from __future__ import annotations
@@ -13,14 +16,14 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from silhouette.contracts import contours as contour_bytes
 from silhouette.contracts.contours import Contours
 from silhouette.errors import InputError
 from silhouette.names import safe_key
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA_ID = f"https://silhouette.invalid/ret_meta/{SCHEMA_VERSION}"
 PREFIX = "ret_meta"
 PROBABILITY_DIGITS = 4
@@ -45,10 +48,38 @@ class Picture(_Part):
 
 
 class Segmentation(_Part):
-    """Who found the people, and what a reviewer said; `nobody`: verified that no person is on the picture."""
+    """Which model found the people, and what a reviewer said; `nobody`: verified that no person is on the picture."""
 
-    model_digest: Sha256
+    model_digest: Sha256 = Field(description="Of the segmenter's file.")
     review_status: Literal["unchecked", "approved", "nobody"]
+
+    @property
+    def who(self) -> str:
+        """Return who made the contours, in words."""
+        return f"segmenter {self.model_digest[:12]}"
+
+
+class Correction(_Part):
+    """Who drew the people, where a correction counts; `nobody`: who drew says that no person is on the picture."""
+
+    author: str = Field(min_length=1)
+    correction_digest: Sha256 = Field(description="Of what was drawn, as the database names it.")
+    review_status: Literal["approved", "nobody"]
+
+    @property
+    def who(self) -> str:
+        """Return who made the contours, in words."""
+        return f"drawn by {self.author!r}"
+
+
+def _made_by(found: object) -> str:
+    by_author = "author" in found if isinstance(found, dict) else isinstance(found, Correction)
+    return "author" if by_author else "model"
+
+
+FoundBy = Annotated[
+    Annotated[Segmentation, Tag("model")] | Annotated[Correction, Tag("author")], Discriminator(_made_by)
+]
 
 
 class Prediction(_Part):
@@ -65,7 +96,7 @@ class Person(_Part):
     person_index: int = Field(ge=0)
     main: bool = Field(description="The largest person, who carries the picture's label.")
     box_xyxy: tuple[float, float, float, float] = Field(description="In pixels of the upright original.")
-    score: Share = Field(description="The segmenter's.")
+    score: Share = Field(description="The segmenter's; 1 where a person drew.")
     contours: str = Field(pattern="^[A-Za-z0-9+/]+={0,2}$", description="Base64; see docs/ret_meta.md.")
     predictions: dict[str, Prediction] = Field(description="By group.")
 
@@ -102,16 +133,18 @@ class Made(_Part):
 class RetMeta(_Part):
     """The document of one picture."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[1, 2] = Field(description="2 where a person drew the contours, else 1.")
     content_digest: Sha256 = Field(description="SHA-256 of the document without itself and `made`.")
     picture: Picture
-    segmentation: Segmentation
+    segmentation: FoundBy
     people: list[Person]
     models: dict[str, Model] = Field(min_length=1, description="By group.")
     made: Made
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RetMeta:
+        if self.schema_version != _schema_of(self.segmentation):
+            raise ValueError(f"schema_version must be {_schema_of(self.segmentation)} by who made the contours")
         if [person.person_index for person in self.people] != list(range(len(self.people))):
             raise ValueError("people must be numbered from 0 in their order")
         if self.people and sum(person.main for person in self.people) != 1:
@@ -124,6 +157,10 @@ class RetMeta(_Part):
         if self.content_digest != digest_of(self.model_dump(by_alias=True)):
             raise ValueError("content_digest must be that of the content")
         return self
+
+
+def _schema_of(found: Segmentation | Correction) -> Literal[1, 2]:
+    return 2 if isinstance(found, Correction) else 1
 
 
 def _check(prediction: Prediction, model: Model, where: str) -> None:
@@ -149,14 +186,18 @@ def predict(probabilities: list[float], model: Model) -> Prediction:
 
 
 def make(
-    *, picture: Picture, segmentation: Segmentation, people: list[Person], models: dict[str, Model], made: Made
+    *,
+    picture: Picture,
+    segmentation: Segmentation | Correction,
+    people: list[Person],
+    models: dict[str, Model],
+    made: Made,
 ) -> RetMeta:
     """Put a document together and name its content."""
     content = {"picture": picture, "segmentation": segmentation, "people": people, "models": models, "made": made}
-    unnamed = RetMeta.model_construct(schema_version=SCHEMA_VERSION, content_digest="", **content)  # type: ignore[arg-type]
-    return RetMeta(
-        schema_version=SCHEMA_VERSION, content_digest=digest_of(unnamed.model_dump(by_alias=True)), **content
-    )
+    schema = _schema_of(segmentation)
+    unnamed = RetMeta.model_construct(schema_version=schema, content_digest="", **content)  # type: ignore[arg-type]
+    return RetMeta(schema_version=schema, content_digest=digest_of(unnamed.model_dump(by_alias=True)), **content)
 
 
 def digest_of(document: dict[str, Any]) -> str:

@@ -31,10 +31,13 @@ class PersonRow:
 class FoundPerson:
     """A person joined with its picture and review status; `person` is None where nobody is.
 
-    That is where the model found nobody, and where a reviewer verified that nobody is there (``nobody``).
+    That is where the model found nobody, and where a reviewer verified that nobody is there (``nobody``). `author` drew
+    the people, and `model_digest` is that of the drawing; without an author it is the segmenter's.
     """
 
     picture_sha256: str
+    model_digest: str
+    author: str
     width: int
     height: int
     status: str
@@ -102,7 +105,8 @@ def read_people(
                     WHERE model_digest = %(model)s AND picture_sha256 = ANY(%(sha256s)s)
                         AND NOT EXISTS (SELECT FROM corrected c WHERE c.picture_sha256 = s.picture_sha256)
                 )
-                SELECT s.picture_sha256, s.width, s.height, s.status, p.person_index, p.box_xyxy, p.score, p.contours
+                SELECT s.picture_sha256, s.model_digest, s.author, s.width, s.height, s.status,
+                    p.person_index, p.box_xyxy, p.score, p.contours
                 FROM chosen
                     JOIN segmentations s USING (id)
                     LEFT JOIN people p ON p.segmentation_id = s.id AND s.status <> 'nobody'
@@ -111,8 +115,9 @@ def read_people(
                 {"model": model_digest, "sha256s": ordered[start : start + PICTURES_PER_QUERY]},
                 binary=True,
             ).fetchall()
-            for sha256, width, height, status, index, box, score, contours in rows:
+            for sha256, model, author, width, height, status, index, box, score, contours in rows:
                 person = None if index is None else PersonRow(box_xyxy=tuple(box), score=score, contours=contours)
                 yield FoundPerson(
-                    picture_sha256=sha256, width=width, height=height, status=status, person_index=index, person=person
-                )
+                    picture_sha256=sha256, model_digest=model, author=author, width=width, height=height, status=status,
+                    person_index=index, person=person,
+                )  # fmt: skip

@@ -6,7 +6,7 @@ was never ended says that nobody knows whether the document arrived: the service
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import psycopg
@@ -42,6 +42,21 @@ class Post:
         return not self.receipt and not self.failure
 
 
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """What became of a document: a receipt, or why it was not taken.
+
+    Attributes:
+        post_id: The number of its row.
+        receipt: Of the service; empty: it was not taken.
+        failure: Why; empty with a receipt.
+    """
+
+    post_id: int
+    receipt: str = ""
+    failure: str = ""
+
+
 def latest(connection: psycopg.Connection, *, service: str, picture_ids: Collection[str]) -> dict[str, Post]:
     """Return the last row of every picture that has one.
 
@@ -67,29 +82,44 @@ def latest(connection: psycopg.Connection, *, service: str, picture_ids: Collect
     return {row[1]: Post(**dict(zip(names, row, strict=True))) for row in rows}
 
 
-def begin(connection: psycopg.Connection, *, service: str, picture_id: str, content_digest: str) -> int:
-    """Write that a document is about to be sent, and return the row's number; threads may share the connection.
+def begin(connection: psycopg.Connection, *, service: str, content_digests: Mapping[str, str]) -> dict[str, int]:
+    """Write that documents are about to be sent, in one statement; threads may share the connection.
+
+    Args:
+        connection: To a migrated database.
+        service: The service's address.
+        content_digests: Of the documents, by picture.
+
+    Returns:
+        The numbers of the rows, by picture.
 
     Raises:
         ServiceError: PostgreSQL went away.
     """
     with guarded_statement(connection):
-        row = connection.execute(
-            "INSERT INTO ret_meta_posts (service, picture_id, content_digest) VALUES (%s, %s, %s) RETURNING id",
-            (service, picture_id, content_digest),
-        ).fetchone()
-    assert row is not None, "an insert returns its row"
-    return int(row[0])
+        rows = connection.execute(
+            """
+            INSERT INTO ret_meta_posts (service, picture_id, content_digest)
+            SELECT %s, * FROM unnest(%s::text[], %s::text[]) RETURNING picture_id, id
+            """,
+            (service, list(content_digests), list(content_digests.values())),
+        ).fetchall()
+    return {picture_id: int(number) for picture_id, number in rows}
 
 
-def end(connection: psycopg.Connection, *, post_id: int, receipt: str = "", failure: str = "") -> None:
-    """Write what became of a document: a receipt, or why it was not taken; threads may share the connection.
+def end(connection: psycopg.Connection, ended: Sequence[End]) -> None:
+    """Write what became of documents, in one statement; threads may share the connection.
 
     Raises:
         ServiceError: PostgreSQL went away.
     """
+    failures = [item.failure[:LONGEST_FAILURE].replace("\0", "") for item in ended]
     with guarded_statement(connection):
         connection.execute(
-            "UPDATE ret_meta_posts SET ended_at = clock_timestamp(), receipt = %s, failure = %s WHERE id = %s",
-            (receipt, failure[:LONGEST_FAILURE].replace("\0", ""), post_id),
+            """
+            UPDATE ret_meta_posts SET ended_at = clock_timestamp(), receipt = ended.receipt, failure = ended.failure
+            FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS ended (id, receipt, failure)
+            WHERE ret_meta_posts.id = ended.id
+            """,
+            ([item.post_id for item in ended], [item.receipt for item in ended], failures),
         )

@@ -5,6 +5,7 @@ Writes     PostgreSQL, the ledger `database.posts`: a row before a document is s
 Talks to   the store, PostgreSQL, the picture service
 
     post        the work: `post_ret_meta`
+    ledger      what is on its way and what became of it, many rows in a statement
     deliver     one document: sent, asked for, sent again
     difference  what would change at the service, in words
 """

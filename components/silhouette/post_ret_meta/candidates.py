@@ -42,6 +42,21 @@ class Ready:
     data: bytes
     before: Post | None
 
+    @property
+    def is_known(self) -> bool:
+        """Tell whether the ledger has the service's receipt of this content."""
+        return self._same is not None and bool(self._same.receipt)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Tell whether this content was on its way and nobody knows what became of it."""
+        return self._same is not None and self._same.in_doubt
+
+    @property
+    def _same(self) -> Post | None:
+        same = self.before and self.before.content_digest == self.document.content_digest
+        return self.before if same else None
+
 
 def candidates(pictures: GroupPictures, address: str, connection: psycopg.Connection) -> Iterator[Candidate]:
     """Yield every picture of the groups, sorted by id, a few hundred read at a time.

@@ -48,8 +48,8 @@ def _shown(prediction: Prediction) -> str:
 def _changes(old: RetMeta, new: RetMeta) -> Iterator[str]:
     if old.picture != new.picture:
         yield f"picture: bytes {old.picture.sha256[:12]} -> {new.picture.sha256[:12]}"
-    if old.segmentation.model_digest != new.segmentation.model_digest:
-        yield f"segmenter: {old.segmentation.model_digest[:12]} -> {new.segmentation.model_digest[:12]}"
+    if old.segmentation.who != new.segmentation.who:
+        yield f"contours: {old.segmentation.who} -> {new.segmentation.who}"
     if old.segmentation.review_status != new.segmentation.review_status:
         yield f"review: {old.segmentation.review_status} -> {new.segmentation.review_status}"
     if len(old.people) != len(new.people):

@@ -11,11 +11,10 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from silhouette.database import posts
 from silhouette.database.connection import try_lock, unlock
 from silhouette.database.pictures import write_often
 from silhouette.errors import InputError, ServiceError
@@ -24,6 +23,7 @@ from silhouette.picture_source.returned import RetMetaService
 from silhouette.post_ret_meta.candidates import Candidate, Ready, candidates, read_document
 from silhouette.post_ret_meta.deliver import Failure, Outgoing, deliver
 from silhouette.post_ret_meta.difference import differences
+from silhouette.post_ret_meta.ledger import Ledger
 from silhouette.post_ret_meta.outcomes import (
     BADLISTED,
     CHANGED,
@@ -81,25 +81,37 @@ def post_ret_meta(
     started = time.monotonic()
     write_often(connection)
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="silhouette-ret-meta-") as scratch, _alone(connection, service):
+    with (
+        tempfile.TemporaryDirectory(prefix="silhouette-ret-meta-") as scratch,
+        _alone(connection, service),
+        Ledger(connection, service=service.address) as ledger,
+    ):
         pictures = GroupPictures(groups, folder=Path(scratch), store=store, connection=connection)
         _require_known(service, pictures.groups)
 
         def read(candidate: Candidate) -> Ready | Outcome:
             return read_document(candidate, store=store, accepted=accept_refused)
 
-        def post(ready: Ready | Outcome) -> Outcome:
-            if isinstance(ready, Outcome):
-                return ready
-            if dry_run:
-                return _compare(ready, service)
-            return _post(ready, connection=connection, service=service, ask=ask)
+        def compare(ready: Ready | Outcome) -> Outcome:
+            return ready if isinstance(ready, Outcome) else _compare(ready, service)
+
+        def post(begun: tuple[Ready | Outcome, int]) -> Outcome:
+            ready, post_id = begun
+            return ready if isinstance(ready, Outcome) else _post(ready, post_id, ledger, service, ask=ask)
 
         found = candidates(pictures, service.address, connection)
         shown = track(found, total=pictures.total, description="comparing" if dry_run else "posting ret_meta")
-        ready = in_parallel(read, shown, workers=_READERS)  # so that who sends waits for the service alone
-        for outcome in as_they_end(post, ready, workers=workers):
-            tally.add(outcome, tell=tell, where=service.where)
+        with (  # nobody reads or sends any more when the ledger is closed
+            closing(in_parallel(read, shown, workers=_READERS)) as ready,
+            closing(
+                as_they_end(compare, ready, workers=workers)
+                if dry_run
+                else as_they_end(post, ledger.begun(ready), workers=workers)  # who sends waits for the service alone
+            ) as outcomes,
+        ):
+            for outcome in outcomes:
+                ledger.write()
+                tally.add(outcome, tell=tell, where=service.where)
     counts = tally.outcomes
     if counts.total() == counts[WITHOUT] + counts[BADLISTED]:
         raise InputError(
@@ -163,25 +175,20 @@ def _compare(ready: Ready, service: RetMetaService) -> Outcome:
     return Outcome(picture_id=name, what=CHANGED if lines else KNOWN, lines=lines)
 
 
-def _post(ready: Ready, *, connection: psycopg.Connection, service: RetMetaService, ask: bool) -> Outcome:
+def _post(ready: Ready, post_id: int, ledger: Ledger, service: RetMetaService, *, ask: bool) -> Outcome:
     """Deliver a document unless it is there, and keep the ledger."""
     name, digest = ready.document.picture.picture_id, ready.document.content_digest
-    same = ready.before if ready.before and ready.before.content_digest == digest else None
-    if same and same.receipt:
-        there = service.received(name) if ask else same
-        if there and there.content_digest == digest:
+    if ready.is_known:
+        there = service.received(name) if ask else None
+        if not ask or (there and there.content_digest == digest):
             return Outcome(picture_id=name, what=KNOWN)
-    in_doubt = same if same and same.in_doubt else None
-    post_id = (
-        in_doubt.post_id
-        if in_doubt
-        else posts.begin(connection, service=service.address, picture_id=name, content_digest=digest)
-    )
+        post_id = ledger.begin([ready])[name]  # the service lost it
+    ledger.sending(post_id)
     outgoing = Outgoing(picture_id=name, content_digest=digest, data=ready.data)
-    answer = deliver(service, outgoing, doubtful=in_doubt is not None)
+    answer = deliver(service, outgoing, doubtful=ready.in_doubt)
     if not isinstance(answer, Failure):
-        posts.end(connection, post_id=post_id, receipt=answer.receipt)
+        ledger.end(post_id, receipt=answer.receipt)
         return Outcome(picture_id=name, what=POSTED)
     if answer.reason != "in_doubt":
-        posts.end(connection, post_id=post_id, failure=f"{answer.reason}: {answer.detail}")
+        ledger.end(post_id, failure=f"{answer.reason}: {answer.detail}")
     return Outcome(picture_id=name, what=answer.reason, lines=[answer.detail])
