@@ -6,9 +6,15 @@ Works on the documents as `pipelines.compile` reads them; each function changes 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
-LITERALS: dict[str, list[Any]] = {"gpus": [0, 1, 2, 4, 8]}  # drop-downs of the run form; other values are refused
+STATES = ("unchecked", "approved", "rejected", "nobody")  # of a review, as the database keeps them
+# drop-downs of the run form; other values are refused
+LITERALS: dict[str, list[Any]] = {
+    "gpus": [0, 1, 2, 4, 8],
+    "states": [",".join(some) for count in range(1, len(STATES) + 1) for some in combinations(STATES, count)],
+}
 _CHANNEL = "pipelinechannel--"
 
 Spec = dict[str, Any]

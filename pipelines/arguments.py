@@ -101,7 +101,10 @@ def _typed(name: str, text: str, definition: Mapping[str, Any]) -> Any:
             value = float(value)  # kfp takes no 0 for 0.0
     literals = definition.get("literals")
     if literals and value not in literals:
-        raise InputError(f"{name} must be one of {', '.join(map(str, literals))}, got {text!r}; choose one of them")
+        near = difflib.get_close_matches(text, map(str, literals), n=3) or map(str, literals[:3])
+        raise InputError(
+            f"{name} must be one of {' | '.join(map(str, literals))}, got {text!r}; did you mean {' or '.join(near)}?"
+        )
     return value
 
 

@@ -19,7 +19,7 @@ from pipelines.load import dump, read_documents
 from silhouette.errors import InputError
 
 COMPILED = Path(__file__).parent / "compiled"
-PIPELINES = ("training", "segmentation", "inference", "metadata", "markup")  # pipelines/<name>.py: the pipeline <name>
+PIPELINES = ("training", "segmentation", "inference", "metadata", "markup", "search")  # each is in pipelines/<name>.py
 STALE = "the compiled pipelines must be what the code says, {names} differ; run `make compile` and commit the result"
 HEADER = "# Made by `make compile` from pipelines/{name}.py: do not edit.\n"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.observe import StepRecord
 from silhouette.contracts import crops, dataset, deployment, evaluation, model_bundle
+from silhouette.contracts.training import TUNED_NAME
 from silhouette.settings import triton_url
 
 
@@ -46,6 +47,11 @@ def summary_rows(records: Sequence[StepRecord]) -> list[tuple[str, str]]:
     if "evaluate-model" in steps:
         folder = _path(steps, "evaluate-model", "evaluation")
         rows += _evaluation(evaluation.read(folder), folder / evaluation.REPORT_NAME)
+    if "report-search" in steps:
+        scores = steps["report-search"].outputs["metrics"].metadata
+        told = f"val macro-F1 {scores['best_val_macro_f1']:.3f} at best"
+        rows.append(("trials", f"{scores['trials']:.0f}, {scores['given_up_early']:.0f} given up early; {told}"))
+        rows.append(("recipe", str(_path(steps, "report-search", "tuned") / TUNED_NAME)))
     if "classify-pictures" in steps:
         rows.append(("gallery", str(_path(steps, "classify-pictures", "predictions") / "gallery.html")))
     if "deploy-model" in steps:

@@ -77,6 +77,7 @@ def test_every_step_of_the_cpu_image_is_under_the_contract() -> None:
     assert rooms == set(CPU_ROOMS)
     second = {
         "refuse_model",
+        "classify_shard",
         "download_pixsets",
         "find_champion",
         "pictures_version",

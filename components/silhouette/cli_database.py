@@ -128,7 +128,7 @@ def upgrade(
 
         passwords = read_passwords(logins) if logins else {}
         with connect() as connection:
-            made = keep(connection, passwords)
+            made = keep(connection, passwords) if passwords else []
         lines = [f"the schema is {HEAD}"]
         lines += [f"{login}: {'new' if login in made else 'kept'}" for login in passwords]
         answer({"schema": HEAD, "logins": sorted(passwords), "new": made}, lines)

@@ -15,7 +15,6 @@ from silhouette.command import Group, Work, answer, command, need, show, work_fo
 from silhouette.errors import InputError
 
 if TYPE_CHECKING:
-    from silhouette.classify_pictures.classify import Shard
     from silhouette.config import Config
     from silhouette.store import Store
     from silhouette.triton_client import Triton
@@ -42,7 +41,7 @@ def infer(
     segmentation model finds them where there is none. What is done is kept: a run that was killed goes on.
     """
     with command():
-        from silhouette.classify_pictures.classify import classify_pictures
+        from silhouette.classify_pictures.classify import Shard, classify_pictures
         from silhouette.config import load_config
         from silhouette.names import safe_key
         from silhouette.store import open_store
@@ -52,7 +51,7 @@ def infer(
             raise InputError("infer must know what to classify, got neither; say --group NAME or --source FOLDER")
         if source and not (model or group):
             raise InputError("infer must know which model answers, got none; say --model NAME or --group NAME")
-        config, store, worker = load_config(), open_store(), _shard(shard)
+        config, store, worker = load_config(), open_store(), Shard.of(shard)
         folder = work_folder(work, source or group)
         with open_triton() as triton, ExitStack() as stack:
             asked = stack.enter_context(_model(model or safe_key(group), store, triton, config))
@@ -65,15 +64,6 @@ def infer(
                     **asked, **pictures,
                 )
             )  # fmt: skip
-
-
-def _shard(text: str) -> Shard:
-    from silhouette.classify_pictures.classify import Shard
-
-    number, _, count = text.partition("/")
-    if not (number.isdecimal() and count.isdecimal()):
-        raise InputError(f"a shard must be i/n with 0 <= i < n, got {text!r}; correct --shard")
-    return Shard(number=int(number), count=int(count))
 
 
 def _of_group(folder: Path) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def tune(
     """
     with command():
         from silhouette.config import load_config
-        from silhouette.train_classifier.tune import DEFAULT, tune
+        from silhouette.train_classifier.tune import parameter_names, tune
 
         folder = work_folder(work, group)
         given = {"epochs": epochs} if epochs else {}
@@ -77,7 +77,7 @@ def tune(
             out=folder / "tuning",
             config=load_config().for_run(training=given, gate={}, gpus=None).training,
             trials=trials,
-            parameters=[name.strip() for name in parameters.split(",") if name.strip()] or DEFAULT,
+            parameters=parameter_names(parameters),
             device=device,
         )
         show(report)

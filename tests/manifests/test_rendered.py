@@ -294,13 +294,78 @@ class TestTriton:
             assert used <= there
 
 
-def test_rules_are_valid_for_prometheus(tmp_path: Path) -> None:
+def _promtool(*arguments: str | Path) -> None:
     if shutil.which("promtool") is None:
         pytest.skip("needs promtool, of Debian's package prometheus")
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rules_are_valid_for_prometheus(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(yaml.safe_dump(find(rendered("gpu"), "PrometheusRule", "silhouette")["spec"]))
-    done = subprocess.run(["promtool", "check", "rules", path], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    _promtool("check", "rules", path)
+
+
+def test_panels_of_the_dashboard_ask_what_prometheus_can_answer(tmp_path: Path) -> None:
+    board = json.loads((ROOT / "components/monitoring/dashboards/triton.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    assert len(asked) > 5
+    named = {name for expr in asked for name in re.findall(r"\$(\w+)", expr)}
+    assert named == {"namespace", "model", "__rate_interval"}
+    rules = [
+        {"record": f"panel:{number}", "expr": expr.replace("$__rate_interval", "1m")}  # Grafana puts a duration there
+        for number, expr in enumerate(asked)
+    ]
+    path = tmp_path / "panels.yaml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    _promtool("check", "rules", path)
+
+
+def test_alerts_fire_when_they_should_and_not_before(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(yaml.safe_dump(find(rendered("gpu"), "PrometheusRule", "silhouette")["spec"]))
+    at = 'namespace="silhouette", pod="triton-0", model="outfit"'
+    series = {
+        f"nv_inference_request_success{{{at}}}": "0+100x60",
+        f"nv_inference_request_failure{{{at}}}": "0+0x30 5+5x30",  # nothing for half an hour, then 5 of 105
+        f"nv_inference_queue_duration_us{{{at}}}": "0+100000x20 32000000+30000000x40",  # 1 ms, then 300 ms a request
+        'up{namespace="silhouette", service="triton"}': "1x50 0x10",
+    }
+    label = {"model": "outfit", "namespace": "silhouette", "severity": "critical"}
+    late = {"namespace": "silhouette", "severity": "warning"}
+    firing = {  # by minute
+        ("TritonRequestsFail", 25): [], ("TritonRequestsFail", 45): [label],
+        ("TritonRequestsWait", 15): [], ("TritonRequestsWait", 40): [late],
+        ("TritonIsDown", 45): [], ("TritonIsDown", 58): [{"severity": "critical"}],
+    }  # fmt: skip
+    told = {
+        "TritonRequestsFail": "Model outfit fails 4.762% of its requests",
+        "TritonRequestsWait": "Requests wait 300 ms before a model works on them",
+        "TritonIsDown": "No pod of Triton answers",
+    }
+    found = {
+        rule["alert"]: rule["annotations"]["description"]
+        for group in yaml.safe_load(rules.read_text())["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    checks = [
+        {
+            "alertname": name,
+            "eval_time": f"{minute}m",
+            "exp_alerts": [
+                {"exp_labels": labels, "exp_annotations": {"summary": told[name], "description": found[name]}}
+                for labels in alerts
+            ],
+        }
+        for (name, minute), alerts in firing.items()
+    ]
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    test = {"interval": "1m", "input_series": given, "alert_rule_test": checks}
+    path = tmp_path / "test.yaml"
+    path.write_text(yaml.safe_dump({"rule_files": [str(rules)], "evaluation_interval": "1m", "tests": [test]}))
+    _promtool("test", "rules", path)
 
 
 def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:

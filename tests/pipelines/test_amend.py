@@ -3,7 +3,7 @@
 import copy
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from kfp import compiler, dsl
@@ -11,7 +11,8 @@ from kfp import compiler, dsl
 from pipelines import amend
 from pipelines.amend import add_literals, hand_down
 from pipelines.compile import COMPILED, PIPELINES
-from pipelines.load import read_documents
+from pipelines.load import parameters, read_documents
+from silhouette.database.reviews import Status
 
 
 @dsl.component(base_image="silhouette/cpu:1", install_kfp_package=False)
@@ -63,6 +64,12 @@ def test_choices_stand_at_the_parameters_that_have_them(spec: dict[str, Any]) ->
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert parameters["gpus"]["literals"] == [0, 1, 2, 4, 8]
     assert "literals" not in parameters["numbers"]
+
+
+def test_states_of_a_review_can_be_chosen_in_every_combination() -> None:
+    assert get_args(Status) == amend.STATES
+    offered = [frozenset(choice.split(",")) for choice in parameters(COMPILED / "markup.yaml")["states"]["literals"]]
+    assert len(set(offered)) == len(offered) == 2 ** len(amend.STATES) - 1
 
 
 @pytest.mark.parametrize("name", PIPELINES)

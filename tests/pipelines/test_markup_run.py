@@ -40,12 +40,12 @@ def test_it_writes_the_masks_of_a_group_and_again_after_a_verdict(
 ) -> None:
     with connection:
         world = worlds.filled(store, connection)
-        run(tmp_path, group=GROUP, states="unchecked, approved")
+        run(tmp_path, group=GROUP, states="unchecked,approved")
         prefix = store_prefix(GROUP)
         assert len(list(store.list_keys(f"{prefix}/masks/"))) == 4
         assert store.exists(f"{prefix}/{INSTANCES_NAME}")
         world.decide("plain", "rejected")
-        run(tmp_path, group=GROUP, states="unchecked, approved")  # no cache hides the verdict
+        run(tmp_path, group=GROUP, states="unchecked,approved")  # no cache hides the verdict
         assert len(list(store.list_keys(f"{prefix}/masks/"))) == 3
 
 

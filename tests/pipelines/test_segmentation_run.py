@@ -1,4 +1,7 @@
-"""The segmentation pipeline whole, as `make run PIPELINE=segmentation` runs it: with extra workers and with none."""
+"""The segmentation pipeline whole, as `make run PIPELINE=segmentation` runs it: with extra workers and with none.
+
+And on what it left the search pipeline, whose workers share a study.
+"""
 
 import os
 import re
@@ -9,9 +12,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 
 from pipelines import embedded
 from samples.make import make_samples
+from silhouette.config import load_config
 from tests.pipelines.test_training_run import CHECKOUT, sorted_by_class
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -32,8 +37,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sorted_by_class(made, tmp_path_factory.mktemp("source"))
 
 
-def _run(state: Path, source: Path, args: str = "") -> str:
-    program = [sys.executable, "-m", "pipelines.local", "--pipeline", "segmentation", "--group", "Лето 1"]
+def _run(state: Path, source: Path, args: str = "", *, pipeline: str = "segmentation") -> str:
+    program = [sys.executable, "-m", "pipelines.local", "--pipeline", pipeline, "--group", "Лето 1"]
     done = subprocess.run(
         [*program, "--source", str(source), "--args", args],
         cwd=CHECKOUT,
@@ -60,3 +65,19 @@ def test_workers_share_the_pictures_and_a_run_without_them_finds_nothing_left(st
     alone = _run(state, source, "extra_workers='[]'")
     assert len(re.findall("^▸ Segment people", alone, re.MULTILINE)) == 1
     assert re.search(rf"^segmented +0 new, {PICTURES} known", alone, re.MULTILINE)
+
+
+def test_workers_search_for_a_recipe_together_and_a_search_that_is_done_is_only_told(state: Path, source: Path) -> None:
+    asked = "trials=2 epochs=1 batch_size=32 backbone=random:test_efficientnet parameters=learning_rate,mixup"
+    done = _run(state, source, f"{asked} extra_workers='[1]'", pipeline="search")
+    assert len(re.findall("^▸ Try recipes", done, re.MULTILINE)) == 2
+    assert re.search("^trials +2, [0-9] given up early; val macro-F1 [01][.][0-9]{3} at best", done, re.MULTILINE)
+    (tuned,) = re.findall("^recipe +(.*tuned.yaml)", done, re.MULTILINE)
+    found = load_config({"SILHOUETTE_CONFIG": tuned}).training
+    assert set(yaml.safe_load(Path(tuned).read_text())["training"]) == {"learning_rate", "mixup"}
+    with psycopg.connect(embedded.environment(state)["SILHOUETTE_POSTGRES_DSN"]) as connection:
+        assert connection.execute("SELECT count(*) FROM search.trials WHERE state = 'COMPLETE'").fetchone() == (2,)
+    again = _run(state, source, f"{asked} extra_workers='[]'", pipeline="search")
+    assert re.search("^trials +2, ", again, re.MULTILINE)
+    (same,) = re.findall("^recipe +(.*tuned.yaml)", again, re.MULTILINE)
+    assert load_config({"SILHOUETTE_CONFIG": same}).training == found

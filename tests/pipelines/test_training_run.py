@@ -4,6 +4,7 @@ The runs share one state folder and build on each other, as a user's do: first r
 refuses, something changed below.
 """
 
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import psycopg
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -23,7 +25,8 @@ from pipelines import embedded
 from pipelines.embedded.picture_service import create_app
 from samples.make import make_samples
 from samples.scenes import draw_scene
-from silhouette.contracts import crops
+from silhouette.contracts import crops, predictions
+from silhouette.names import safe_key
 from silhouette.settings import store_settings
 from silhouette.store import open_store
 from tests.loopback import TOKEN, serving
@@ -147,11 +150,14 @@ def test_run_is_recorded_in_the_store(first: subprocess.CompletedProcess[str], s
     assert f"training succeeded; recorded as {key}" in first.stdout
 
 
-def test_inference_asks_the_model_that_training_deployed(
-    first: subprocess.CompletedProcess[str], command: list[str], environ: dict[str, str]
+def test_inference_asks_the_model_that_training_deployed_by_shards_and_puts_them_together(
+    first: subprocess.CompletedProcess[str], command: list[str], environ: dict[str, str], state: Path
 ) -> None:
+    store = open_store(store_settings(embedded.environment(state)))
+    for key in list(store.list_keys(f"inference/{safe_key(GROUP)}/")):
+        store.remove(key)  # what the training run classified
     done = subprocess.run(
-        [*command[:-2], "--pipeline", "inference"],
+        [*command[:-1], "extra_workers='[1]'", "--pipeline", "inference"],
         cwd=CHECKOUT, env=environ, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
@@ -159,7 +165,14 @@ def test_inference_asks_the_model_that_training_deployed(
     assert steps["Download pictures"] == "reused"  # the same version of the same pictures
     assert steps["Classify pictures"] == "done"
     assert "Train classifier" not in steps
-    assert re.search(r"\d+ people on 64 pictures classified by .* version 1", done.stdout)
+    told = re.findall(r"(\d+) people on (\d+) pictures classified by .* version 1, (\d+) pictures new", done.stdout)
+    assert len(re.findall("^▸ Classify a shard$", done.stdout, re.MULTILINE)) == 2
+    assert len(re.findall("^▸ Segment people$", done.stdout, re.MULTILINE)) == 2
+    assert (len(told), sum(int(new) for _, _, new in told)) == (3, 64)  # both shards and who merged; nothing twice
+    assert told[-1][1:] == ("64", "0")
+    table = pq.read_table(io.BytesIO(store.get_bytes(f"inference/{safe_key(GROUP)}/{predictions.PARQUET_NAME}")))
+    main = [row["picture_id"] for row in table.to_pylist() if row["is_main"]]
+    assert (len(main), len(set(main))) == (64, 64)
 
 
 def test_second_run_repeats_no_download_no_segmentation_no_training(

@@ -60,6 +60,18 @@ class Shard:
         if not 0 <= self.number < self.count:
             raise InputError(f"a shard must be i/n with 0 <= i < n, got {self.number}/{self.count}; correct --shard")
 
+    @classmethod
+    def of(cls, text: str) -> Shard:
+        """Read ``i/n``.
+
+        Raises:
+            InputError: It is none.
+        """
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal()):
+            raise InputError(f"a shard must be i/n with 0 <= i < n, got {text!r}; correct --shard")
+        return cls(number=int(number), count=int(count))
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Item:

@@ -1,8 +1,57 @@
-"""What KFP sees of `classify_pictures`; never cached: it asks the model that is served now."""
+"""What KFP sees of `classify_pictures`; never cached: both steps ask the model that is served now."""
 
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
 
 from silhouette.containers import cpu_step
+
+
+@cpu_step
+def classify_shard(
+    dataset: Input[Dataset],
+    snapshot_digest: str,
+    model_name: str,
+    version: str,
+    settings: str,
+    shard: str,
+    metrics: Output[Metrics],
+):
+    """Classify a shard of the group's people into the ledger, from which `classify_pictures` takes it.
+
+    Args:
+        dataset: The group's pictures.
+        snapshot_digest: Names their people in the store.
+        model_name: Triton's name of the model.
+        version: Of it; empty: the latest that is served.
+        settings: Of the dataset, as JSON.
+        shard: Which one of how many, ``i/n``.
+        metrics: What came out.
+    """
+    from silhouette.step import keep_metadata, step
+
+    with step():
+        import tempfile
+        from pathlib import Path
+
+        from silhouette.classify_pictures.classify import Shard, classify_pictures
+        from silhouette.config import DatasetConfig
+        from silhouette.store import open_store
+        from silhouette.triton_client import open_triton
+
+        with tempfile.TemporaryDirectory() as out:
+            report = classify_pictures(
+                dataset=Path(dataset.path),
+                snapshot_digest=snapshot_digest,
+                model=model_name,
+                version=version,
+                out=Path(out),
+                store=open_store(),
+                triton=open_triton(),
+                config=DatasetConfig.model_validate_json(settings),
+                shard=Shard.of(shard),
+            )
+        metrics.log_metric("new_pictures", report.new)
+        metrics.log_metric("pictures_per_s", report.pictures_per_s)
+        keep_metadata(metrics)
 
 
 @cpu_step
@@ -15,12 +64,10 @@ def classify_pictures(
     predictions: Output[Artifact],
     gallery: Output[HTML],
     metrics: Output[Metrics],
-    shard: int = 0,
-    shards: int = 1,
 ):
     """Classify the group's people through Triton over HTTP into rows and a gallery.
 
-    Of several shards each does its part, and whichever ends last puts all of them together.
+    What shards did before is taken from the ledger and put together, and what none of them did is done here.
     """
     from silhouette.step import keep_metadata, step
 
@@ -28,7 +75,7 @@ def classify_pictures(
         import shutil
         from pathlib import Path
 
-        from silhouette.classify_pictures.classify import GALLERY_NAME, Shard, classify_pictures
+        from silhouette.classify_pictures.classify import GALLERY_NAME, classify_pictures
         from silhouette.config import DatasetConfig
         from silhouette.store import open_store
         from silhouette.triton_client import open_triton
@@ -43,7 +90,6 @@ def classify_pictures(
             store=open_store(),
             triton=open_triton(),
             config=DatasetConfig.model_validate_json(settings),
-            shard=Shard(number=shard, count=shards),
         )
         shutil.copyfile(out / GALLERY_NAME, gallery.path)
         metrics.log_metric("pictures", report.pictures)

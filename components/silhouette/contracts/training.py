@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 FILE_NAME = "training.json"
+TUNED_NAME = "tuned.yaml"  # what a search found: values of the recipe, to lay over the configuration
 BEST_CHECKPOINT = "checkpoints/best.ckpt"
 
 

@@ -13,6 +13,7 @@ corrections    contours that a person drew, taken instead of a model's
 badlist        picture ids that must not be used
 group_versions the version of each of a group's pictures that counts
 posts          what was sent back to the picture service, and its receipts
+searches       where workers that search for a recipe meet
 logins         who may do what on a shared server
 report         counts by group, model, status and age
 checks         what looks odd, for people who look after it

@@ -13,12 +13,13 @@ from types import MappingProxyType
 import psycopg
 from psycopg import sql
 
+from silhouette.database import searches
 from silhouette.database.connection import guarded
 from silhouette.errors import InputError
 
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "silhouette_steps": ("silhouette_ingest", "silhouette_segment", "silhouette_read"),
+        "silhouette_steps": ("silhouette_ingest", "silhouette_segment", "silhouette_read", searches.ROLE),
         "silhouette_reviewer": ("silhouette_review",),
         "silhouette_backup": ("pg_read_all_data",),
     }
@@ -62,6 +63,7 @@ def keep(connection: psycopg.Connection, passwords: Mapping[str, str]) -> list[s
         ServiceError: PostgreSQL went away, or the owner may not make roles.
     """
     made = []
+    searches.keep_rights(connection)
     with guarded(connection):
         for login, password in passwords.items():
             name = sql.Identifier(login)

@@ -6,10 +6,19 @@ from silhouette.containers import cpu_step
 
 
 @cpu_step
-def pictures_version(group: str, source: str, gpus: int, model: str = "") -> NamedTuple(
-    "Outputs", [("version", str), ("segmentation", str), ("dataset", str), ("served_model", str)]
+def pictures_version(
+    group: str,
+    source: str,
+    gpus: int,
+    model: str = "",
+    extra_workers: list = [],  # noqa: B006  a default of KFP
+) -> NamedTuple(
+    "Outputs", [("version", str), ("segmentation", str), ("dataset", str), ("served_model", str), ("shards", list)]
 ):
-    """Digest what pictures there are, for a pipeline that trains nothing, and name the model that is asked."""
+    """Digest what pictures there are, for a pipeline that trains nothing; name the model that is asked, and shards.
+
+    The shards are ``i/n``, one a worker, and none where one worker is enough.
+    """
     from silhouette.step import step
 
     with step():
@@ -20,11 +29,13 @@ def pictures_version(group: str, source: str, gpus: int, model: str = "") -> Nam
 
         config = load_config().for_run(training={}, gate={}, gpus=gpus)
         found = source_version(group=group, source=source, store=open_store(), config=config)
+        workers = len(extra_workers) + 1
         return (
             found.digest,
             config.segmentation.model_dump_json(),
             config.dataset.model_dump_json(),
             model or safe_key(group),
+            [f"{number}/{workers}" for number in range(workers)] if extra_workers else [],
         )
 
 

@@ -14,5 +14,6 @@ Talks to: the store, where the checkpoints are kept during training and a killed
     classifier   loss, optimizer, schedule, validation
     records      callbacks: metrics.csv, log lines, pictures of what the network saw
     checkpoints  best and last checkpoint, in the folder and in the store
+    tune         a search for a better recipe, here; search: by workers that share it
     tracking     Weights & Biases
 """

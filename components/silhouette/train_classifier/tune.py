@@ -10,7 +10,7 @@ import difflib
 import logging
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from silhouette.contracts import crops as crops_contract
+from silhouette.contracts.training import TUNED_NAME
 from silhouette.errors import InputError
 from silhouette.train_classifier.train import train_classifier
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from silhouette.config import TrainingConfig
 
 _LOG = logging.getLogger(__name__)
-TUNED_NAME = "tuned.yaml"
 BALANCES = ["none", "weights", "sampling", "logit_adjustment"]
 SPACE: dict[str, Callable[[optuna.Trial], Any]] = {
     "learning_rate": lambda trial: trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
@@ -99,11 +99,9 @@ def tune(
         direction="maximize",
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=config.seed % 2**32),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+        pruner=pruner(),
     )
-    asked = {
-        "parameters": sorted(parameters), "recipe": config.model_dump(), "crops": crops_contract.read_head(crops).digest
-    }  # fmt: skip
+    asked = question(crops=crops, config=config, parameters=parameters)
     if study.user_attrs.get("asked", asked) != asked:
         raise InputError(
             f"{out} holds a search, which must be over the same crops, recipe and parameters, and it is not; remove"
@@ -112,6 +110,51 @@ def tune(
     study.set_user_attr("asked", asked)
     if not study.trials:
         study.enqueue_trial({name: getattr(config, name) for name in parameters})
+    attempt = make_attempt(crops=crops, out=out, config=config, parameters=parameters, device=device)
+    study.optimize(attempt, n_trials=max(0, trials - len(study.get_trials(states=finished()))))
+    made, best = study.get_trials(states=finished()), study.best_trial
+    return TuneReport(
+        trials=len(made),
+        pruned=sum(trial.state == optuna.trial.TrialState.PRUNED for trial in made),
+        base_val_macro_f1=made[0].value if made[0].value is not None else math.nan,
+        best_val_macro_f1=float(best.value or 0.0),
+        best=dict(best.params),
+        config=write_tuned(out, best.params),
+    )
+
+
+def pruner() -> optuna.pruners.BasePruner:
+    """Return what gives up early on a recipe that is worse than most were after as many epochs."""
+    import optuna
+
+    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
+
+
+def question(*, crops: Path, config: TrainingConfig, parameters: Sequence[str]) -> dict[str, Any]:
+    """Return what a search is over: trials that answer another question do not count."""
+    digest = crops_contract.read_head(crops).digest
+    return {"parameters": sorted(parameters), "recipe": config.model_dump(mode="json"), "crops": digest}
+
+
+def finished() -> tuple[optuna.trial.TrialState, ...]:
+    """Return the states of a trial that counts."""
+    import optuna
+
+    return optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
+
+
+def write_tuned(out: Path, values: Mapping[str, Any]) -> Path:
+    """Write values of the recipe as a file to lay over the configuration."""
+    path = out / TUNED_NAME
+    path.write_text(yaml.safe_dump({"training": dict(values)}, allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def make_attempt(
+    *, crops: Path, out: Path, config: TrainingConfig, parameters: Sequence[str], device: str
+) -> Callable[[optuna.Trial], float]:
+    """Return what trains with a trial's values, in a folder of `out`, and answers with its val macro-F1."""
+    import optuna
 
     def attempt(trial: optuna.Trial) -> float:
         recipe = config.model_copy(update={name: SPACE[name](trial) for name in parameters})
@@ -132,19 +175,12 @@ def tune(
         _LOG.info("trial %d: val macro-F1 %.3f with %s", trial.number, report.best_val_macro_f1, trial.params)
         return report.best_val_macro_f1
 
-    finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    study.optimize(attempt, n_trials=max(0, trials - len(study.get_trials(states=finished))))
-    made, best = study.get_trials(states=finished), study.best_trial
-    content = yaml.safe_dump({"training": dict(best.params)}, allow_unicode=True)
-    (out / TUNED_NAME).write_text(content, encoding="utf-8")
-    return TuneReport(
-        trials=len(made),
-        pruned=sum(trial.state == optuna.trial.TrialState.PRUNED for trial in made),
-        base_val_macro_f1=made[0].value if made[0].value is not None else math.nan,
-        best_val_macro_f1=float(best.value or 0.0),
-        best=dict(best.params),
-        config=out / TUNED_NAME,
-    )
+    return attempt
+
+
+def parameter_names(text: str) -> list[str]:
+    """Read names with commas between; none at all are the usual ones."""
+    return [name.strip() for name in text.split(",") if name.strip()] or list(DEFAULT)
 
 
 def check_parameters(names: Sequence[str]) -> None:

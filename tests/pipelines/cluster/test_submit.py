@@ -203,6 +203,11 @@ def test_store_that_is_not_named_is_one_line(
     [
         (["--args", "epoch=3"], r"a parameter must be one of the pipeline's, got 'epoch'; did you mean epochs"),
         (["--args", "epochs=many"], "epochs must be a number_integer, got 'many'"),
+        (["--args", "gpus=16"], r"gpus must be one of 0 \| 1 \| 2 \| 4 \| 8, got '16'; did you mean 1\?"),
+        (
+            ["--pipeline", "markup", "--args", "states=aproved,nobody"],
+            r"states must be one of unchecked \|.*, got 'aproved,nobody'; did you mean approved,nobody or",
+        ),
         (["--args", "epochs"], "ARGS must be name=value pairs separated by spaces, got 'epochs'"),
         (["--args", "backbone='a"], "ARGS must be name=value pairs with closed quotes"),
         (["--pipeline", "trainin"], r"PIPELINE must be one of .*training.*; did you mean training\?"),
