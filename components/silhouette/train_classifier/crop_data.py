@@ -170,8 +170,15 @@ class CropData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return augmented batches; the last incomplete one is left out, where there is more than one."""
+        return self._train_loader(self._start)
+
+    def sample_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the augmented batches of the first epoch, whatever was trained already."""
+        return self._train_loader((0, 0))
+
+    def _train_loader(self, start: tuple[int, int]) -> DataLoader[dict[str, Any]]:
         balanced = self._config.class_balance == "sampling"
-        epoch, batches = self._start
+        epoch, batches = start
         sampler = EpochSampler(
             self.train.labels,
             seed=self._config.seed,

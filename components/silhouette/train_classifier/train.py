@@ -33,13 +33,26 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainReport:
-    """How the training went; `resumed_after` is the number of epochs that an earlier process had done."""
+    """How the training went.
+
+    Attributes:
+        experiment: Its name.
+        backbone: The network's.
+        epochs: Trained in all.
+        best_epoch: The best one on val.
+        best_val_macro_f1: Of that epoch.
+        average_val_macro_f1: Of the mean of the best epochs' weights; None: there is none.
+        val_macro_f1: Of what was kept, the higher of the two.
+        resumed_after: The number of epochs that an earlier process had done.
+    """
 
     experiment: str
     backbone: str
     epochs: int
     best_epoch: int
     best_val_macro_f1: float
+    average_val_macro_f1: float | None
+    val_macro_f1: float
     resumed_after: int
 
 
@@ -81,7 +94,15 @@ def train_classifier(
         import lightning
         import torch
 
-        from silhouette.train_classifier import backbones, checkpoints, classifier, crop_data, records, tracking
+        from silhouette.train_classifier import (
+            average,
+            backbones,
+            checkpoints,
+            classifier,
+            crop_data,
+            records,
+            tracking,
+        )
 
         device = backbones.choose_device(device)
         name = backbones.resolve_name(backbone or config.backbone, device=device)
@@ -97,8 +118,9 @@ def train_classifier(
         identity = {"crops_digest": head.digest, "parameters": parameters, "code_version": silhouette.__version__}
         prefix = f"models/{safe_key(head.group)}/{safe_key(experiment)}"
         keeper = checkpoints.Checkpoints(
-            out, store=store, prefix=prefix, identity=identity, minutes=config.checkpoint_minutes
-        )
+            out, store=store, prefix=prefix, identity=identity, minutes=config.checkpoint_minutes,
+            top=config.average_top,
+        )  # fmt: skip
         unfinished = keeper.resume_from()
         start = (unfinished.epochs, unfinished.batches) if unfinished else (0, 0)
         scale = 1.0 if built.fixed_size else config.train_scale
@@ -124,10 +146,16 @@ def train_classifier(
             _LOG.info("taking up the training after %d of %d epochs and %d batches", start[0], config.epochs, start[1])
         try:
             trainer.fit(module, datamodule=data, ckpt_path=unfinished and unfinished.path, weights_only=True)
+            averaged = average.average_best(trainer, module, data, keeper, out=out) if config.average_top > 1 else None
+            val_macro_f1 = averaged.val_macro_f1 if averaged and averaged.kept else keeper.best_score
             if config.wandb_pictures:
                 tracker.log_pictures({path.stem: path for path in sorted((out / "train_batches").glob("*.png"))})
             tracker.finish(
-                summary={"best_epoch": keeper.best_epoch, "best_val_macro_f1": keeper.best_score},
+                summary={
+                    "best_epoch": keeper.best_epoch,
+                    "best_val_macro_f1": keeper.best_score,
+                    **({"average_val_macro_f1": averaged.val_macro_f1} if averaged else {}),
+                },
                 model=out / training_contract.BEST_CHECKPOINT,
                 lineage={"experiment": experiment, "group": head.group, "crops_digest": head.digest},
             )
@@ -142,7 +170,7 @@ def train_classifier(
                 group=head.group, experiment=experiment, classes=head.classes, backbone=name,
                 crop_size=head.crop_size, mean=list(built.mean), std=list(built.std), seed=config.seed,
                 best_epoch=keeper.best_epoch, best_val_macro_f1=keeper.best_score, backgrounds=data.backgrounds,
-                **identity,
+                average=averaged, **identity,
             ),
         )  # fmt: skip
         if store is not None:
@@ -150,7 +178,8 @@ def train_classifier(
         keeper.finish()
     return TrainReport(
         experiment=experiment, backbone=name, epochs=len(record.rows), best_epoch=keeper.best_epoch,
-        best_val_macro_f1=keeper.best_score, resumed_after=start[0],
+        best_val_macro_f1=keeper.best_score, average_val_macro_f1=averaged.val_macro_f1 if averaged else None,
+        val_macro_f1=val_macro_f1, resumed_after=start[0],
     )  # fmt: skip
 
 

@@ -129,8 +129,8 @@ def tune(
             )  # fmt: skip
         finally:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        _LOG.info("trial %d: val macro-F1 %.3f with %s", trial.number, report.best_val_macro_f1, trial.params)
-        return report.best_val_macro_f1
+        _LOG.info("trial %d: val macro-F1 %.3f with %s", trial.number, report.val_macro_f1, trial.params)
+        return report.val_macro_f1
 
     finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     study.optimize(attempt, n_trials=max(0, trials - len(study.get_trials(states=finished))))
