@@ -122,7 +122,15 @@ class TrainingConfig(_Section):
     average_top: int = Field(default=0, ge=0)  # with a default: experiments before it are reproduced without
     checkpoint_minutes: float = Field(gt=0)
     wandb_pictures: bool
+    devices: int | str = 1  # with a default: experiments before it were on one
     seed: int
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _are_auto_or_a_number(cls, devices: object) -> object:
+        if devices != "auto" and not (isinstance(devices, int) and not isinstance(devices, bool) and devices >= 1):
+            raise ValueError("it must be auto or a number of devices, 1 or more")
+        return devices
 
 
 class ExportConfig(_Section):

@@ -13,7 +13,8 @@ from silhouette.store import Store
 from silhouette.train_classifier import average
 from silhouette.train_classifier.average import mean_state, renew_statistics
 from silhouette.train_classifier.checkpoints import Checkpoints
-from silhouette.train_classifier.train import TrainReport, train_classifier
+from silhouette.train_classifier.fitting import TrainReport
+from silhouette.train_classifier.train import train_classifier
 from tests.shapes import BACKBONE, recipe, write_shapes
 
 

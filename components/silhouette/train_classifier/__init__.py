@@ -8,6 +8,8 @@ Talks to: the store, where the checkpoints are kept during training and a killed
           no installed package carries.
 
     train        the work: `train_classifier`
+    fitting      what one process of it does
+    ranks        a process for each device
     backbones    names, weights, `auto`
     crop_data    what the network is shown, balance of classes
     augment      other views of a crop: geometry, backgrounds, colour

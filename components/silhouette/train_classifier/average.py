@@ -47,6 +47,7 @@ def average_best(
     if len(keeper.top) < 2:
         _LOG.info("no average: it needs two epochs, there was one")
         return None
+    trainer.strategy.barrier()  # until the first process has put the last of them in its place
     epochs = [epoch for _, epoch in keeper.top]
     files = [out / epoch_checkpoint(epoch) for epoch in epochs]
     states = [torch.load(file, map_location="cpu", weights_only=True)["state_dict"] for file in files]

@@ -45,7 +45,7 @@ class Checkpoints(Checkpoint):
 
     Args:
         out: The training's folder.
-        store: Or None: checkpoints stay in the folder.
+        store: Or None: checkpoints stay in the folder. Of several processes only the first has it.
         prefix: Of the experiment in the store.
         identity: What the training is made from; a checkpoint of another identity is not resumed.
         minutes: After how long one is saved within an epoch.
@@ -88,7 +88,7 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(self, trainer: Trainer, _module: Any, _outputs: Any, _batch: Any, index: int) -> None:
         """Save within an epoch, between two steps of the optimizer, when the last time is long ago."""
         is_step = (index + 1) % trainer.accumulate_grad_batches == 0
-        if is_step and time.monotonic() - self._saved_at >= self._patience_s:
+        if is_step and trainer.strategy.broadcast(time.monotonic() - self._saved_at >= self._patience_s):
             self._position = [trainer.current_epoch, index + 1]
             self._save(trainer, LAST_CHECKPOINT, weights_only=False)
 
@@ -129,7 +129,8 @@ class Checkpoints(Checkpoint):
         partial = self._out / f"{name}.partial"
         try:
             trainer.save_checkpoint(partial, weights_only=weights_only)
-            partial.replace(self._out / name)
+            if trainer.is_global_zero:  # the others have nothing but their part in it
+                partial.replace(self._out / name)
         except (OSError, RuntimeError) as error:  # torch's own writer gives no errno
             partial.unlink(missing_ok=True)
             raise SilhouetteError(
@@ -142,7 +143,7 @@ class Checkpoints(Checkpoint):
             self._store.put_file(f"{self._prefix}/{name}", self._out / name)
 
     def resume_from(self) -> Unfinished | None:
-        """Return what to go on from, its checkpoint fetched from the store when there is one, or None to start anew."""
+        """Return what the folder has to go on from, or None to start anew."""
         if (found := self._unfinished()) is None:
             self._forget_epochs()
         return found
@@ -158,11 +159,6 @@ class Checkpoints(Checkpoint):
 
     def _unfinished(self) -> Unfinished | None:
         last = self._out / LAST_CHECKPOINT
-        if self._store is not None:
-            last.unlink(missing_ok=True)  # the store has the word: a folder may be another pod's leftover
-            if not self._store.exists(f"{self._prefix}/{LAST_CHECKPOINT}"):
-                return None
-            self._store.get_file(f"{self._prefix}/{LAST_CHECKPOINT}", last)
         if not last.is_file():
             return None
         content = torch.load(last, map_location="cpu", weights_only=True)
@@ -171,13 +167,6 @@ class Checkpoints(Checkpoint):
                 "the unfinished training %s was made from other input or settings: starting anew", self._prefix
             )
             return None
-        if self._store is not None:
-            self._store.get_file(
-                f"{self._prefix}/{training_contract.BEST_CHECKPOINT}", self._out / training_contract.BEST_CHECKPOINT
-            )
-            self._store.get_tree(f"{self._prefix}/train_batches", self._out / "train_batches")
-            for key in self._store.list_keys(f"{self._prefix}/{_OF_EPOCHS}"):
-                self._store.get_file(key, self._out / key.removeprefix(f"{self._prefix}/"))
         self.run_id = content[_RUN_ID]
         epochs, batches = content[_POSITION]
         return Unfinished(path=last, epochs=epochs, batches=batches)
@@ -190,6 +179,21 @@ class Checkpoints(Checkpoint):
         (self._out / name).unlink(missing_ok=True)
         if self._store is not None:
             self._store.remove(f"{self._prefix}/{name}")
+
+
+def fetch(out: Path, store: Store, prefix: str) -> None:
+    """Bring an unfinished training from the store into its folder; the store has the word.
+
+    Args:
+        out: The training's folder, which may be another pod's leftover.
+        store: Where its checkpoints are.
+        prefix: Of the experiment in the store.
+    """
+    (out / LAST_CHECKPOINT).unlink(missing_ok=True)
+    if not store.exists(f"{prefix}/{LAST_CHECKPOINT}"):
+        return
+    for folder in ("checkpoints", "csv_logs", "train_batches"):  # within the first epoch there is no best one yet
+        store.get_tree(f"{prefix}/{folder}", out / folder)
 
 
 def epoch_checkpoint(epoch: int) -> str:

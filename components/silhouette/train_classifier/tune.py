@@ -114,7 +114,8 @@ def tune(
         study.enqueue_trial({name: getattr(config, name) for name in parameters})
 
     def attempt(trial: optuna.Trial) -> float:
-        recipe = config.model_copy(update={name: SPACE[name](trial) for name in parameters})
+        drawn = {name: SPACE[name](trial) for name in parameters}
+        recipe = config.model_copy(update={**drawn, "devices": 1})  # it is followed, and given up, in this process
         folder = out / f"trial-{trial.number:03d}"
 
         def watch(epoch: int, score: float) -> None:
