@@ -130,7 +130,7 @@ def main() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     configure_logging()
     if job.rank:
-        logging.getLogger("silhouette").setLevel(logging.WARNING)
+        logging.getLogger("silhouette").setLevel(logging.ERROR)  # the first one has said it
     answer: TrainReport | SilhouetteError | str
     try:
         answer = _fit(job, Store(place[0], patience_s=place[1]) if place and job.rank == 0 else None, Path(scratch))
