@@ -44,6 +44,8 @@ def summary_rows(records: Sequence[StepRecord]) -> list[tuple[str, str]]:
         card = model_bundle.read(_path(steps, "export-model", "model"))
         worst = f"TorchScript {card.parity_torchscript:.1e}, ONNX {card.parity_onnx:.1e}"
         rows.append(("parity", f"{worst} from Torch at most, on {card.parity_crops} pictures"))
+        if card.average is not None:
+            rows.append(("average", card.average.told()))
     if "evaluate-model" in steps:
         folder = _path(steps, "evaluate-model", "evaluation")
         rows += _evaluation(evaluation.read(folder), folder / evaluation.REPORT_NAME)
@@ -92,6 +94,10 @@ def _evaluation(judged: evaluation.Evaluation, report: Path) -> list[tuple[str, 
     if (reliance := judged.background) is not None:
         alone = f"{reliance.background_only_accuracy:.3f} right from the background alone"
         rows.append(("background", f"BG-Gap {reliance.bg_gap.value:.3f}, {alone}"))
+    if (augmented := judged.augmented) is not None:
+        gain = augmented.macro_f1_difference
+        told = f"macro-F1 {augmented.macro_f1.value:.3f} by the mean of {len(augmented.views)} views, {gain.value:+.3f}"
+        rows.append(("augmented", f"{told} (95 %: {gain.low:+.3f} to {gain.high:+.3f}); nothing is served so"))
     if (champion := judged.champion) is not None:
         gain = champion.macro_f1_difference
         told = f"macro-F1 {gain.value:+.3f} (95 %: {gain.low:+.3f} to {gain.high:+.3f})"

@@ -124,7 +124,7 @@ def training(
 
     judged = evaluate_model(
         crops=crops.outputs["crops"], model=model.outputs["model"], group=group, champion=champion.output,
-        settings=found.outputs["gate"],
+        settings=found.outputs["evaluate"], gate=found.outputs["gate"],
     )  # fmt: skip
     on_cpu(judged, title="Evaluate model", cpu="2", memory="4Gi")
 

@@ -44,6 +44,20 @@ def test_an_experiment_is_trained_again_and_a_difference_is_an_error(tmp_path: P
     assert "must have a record of a run without an account" in said
 
 
+@pytest.mark.long
+@pytest.mark.usefixtures("store")
+def test_a_training_on_two_devices_ends_as_on_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = tmp_path / ".silhouette" / "work" / "shapes"
+    write_shapes(work / "crops", per_class={"train": 8, "val": 4})
+    monkeypatch.setenv("SILHOUETTE_CONFIG__TRAINING__DEVICES", "2")
+    command = ("train", "--group", "shapes", "--experiment", "two", "--epochs", "1", "--backbone", BACKBONE)
+    report = json.loads(say("--json", *command).stdout)
+    assert (report["devices"], report["epochs"], report["best_epoch"]) == (2, 1, 1)
+    assert json.loads((work / "training" / "training.json").read_text())["parameters"]["devices"] == 2
+    # the record says on how many, so that a second training is on as many and gives the same bytes
+    assert json.loads(say("--json", "reproduce", "two", "--device", "cpu").stdout)["identical"] is True
+
+
 def test_a_search_over_a_groups_crops_leaves_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "silhouette dataset" in say("tune", "--group", "shapes", code=1).output
     write_shapes(tmp_path / ".silhouette" / "work" / "shapes" / "crops", per_class={"train": 8, "val": 4})

@@ -240,6 +240,15 @@ class TestForRun:
         with pytest.raises(SettingError, match=r"gate\.min_macro_f1 .* got 2; correct it in the run's parameters"):
             load_config({}).for_run(training={}, gate={"min_macro_f1": 2}, gpus=0)
 
+    @pytest.mark.parametrize("devices", ["auto", 1, 4])
+    def test_takes_auto_or_a_number_of_devices(self, devices: object) -> None:
+        assert load_config({}).for_run(training={"devices": devices}, gate={}, gpus=0).training.devices == devices
+
+    @pytest.mark.parametrize("devices", ["all", "2", 0, -1, 1.5, True, None])
+    def test_refuses_what_is_no_number_of_devices(self, devices: object) -> None:
+        with pytest.raises(SettingError, match=r"^training\.devices in the configuration: it must be auto or a number"):
+            load_config({}).for_run(training={"devices": devices}, gate={}, gpus=0)
+
     def test_survives_the_trip_through_a_pipeline_parameter(self) -> None:
         training = load_config({}).for_run(training={}, gate={}, gpus=0).training
         assert config.TrainingConfig.model_validate_json(training.model_dump_json()) == training

@@ -352,6 +352,7 @@ def evaluate(group: Group, work: Work = None) -> None:
                 bundle=bundle,
                 out=folder / "evaluation",
                 gate=_config().gate,
+                config=_config().evaluate,
                 champion=fetch_champion(served, group=group, store=store, folder=Path(scratch)),
             )
         numbers = [f"{name:26}  {value:.3f}" for name, value in judged.scalars().items()]

@@ -123,9 +123,18 @@ class TrainingConfig(_Section):
     background_feather: float = Field(ge=0, le=16)
     ema_decay: float = Field(ge=0, lt=1)
     patience: int = Field(ge=0)
+    average_top: int = Field(default=0, ge=0)  # with a default: experiments before it are reproduced without
     checkpoint_minutes: float = Field(gt=0)
     wandb_pictures: bool
+    devices: int | str = 1  # with a default: experiments before it were on one
     seed: int
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _are_auto_or_a_number(cls, devices: object) -> object:
+        if devices != "auto" and not (isinstance(devices, int) and not isinstance(devices, bool) and devices >= 1):
+            raise ValueError("it must be auto or a number of devices, 1 or more")
+        return devices
 
 
 class ExportConfig(_Section):
@@ -136,6 +145,13 @@ class ExportConfig(_Section):
     largest_batch: int = Field(default=32, ge=2, le=256)
     max_megabytes: float = Field(default=500, gt=0, le=2000)
     variants: list[Literal["fp16", "int8"]] = Field(default=[])
+
+
+class EvaluateConfig(_Section):
+    """What is measured beside the released model as it is (`silhouette.evaluate_model.augmented`)."""
+
+    # with defaults: it changes no number that the gate looks at, so who asks for a judgement need not know it
+    test_time_augmentation: list[Literal["flip", "zoom"]] = Field(default=[])
 
 
 class GateConfig(_Section):
@@ -191,6 +207,7 @@ class Config(_Section):
     dataset: DatasetConfig
     training: TrainingConfig
     export: ExportConfig
+    evaluate: EvaluateConfig
     gate: GateConfig
     serving: ServingConfig
     models: dict[str, ModelConfig] = {}

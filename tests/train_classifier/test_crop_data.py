@@ -68,3 +68,17 @@ def test_a_class_without_crops_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "crops.json").write_text(head.model_copy(update={"classes": [*CLASSES, "star"]}).model_dump_json())
     with pytest.raises(InputError, match=r"none for \['star'\]"):
         CropData(tmp_path, config=recipe(), train_size=64)
+
+
+def test_crops_of_one_class_only_are_refused_by_the_classes_that_lack_them(tmp_path: Path) -> None:
+    head = write_shapes(tmp_path, classes=["circle"])
+    (tmp_path / "crops.json").write_text(head.model_copy(update={"classes": CLASSES}).model_dump_json())
+    with pytest.raises(InputError, match=r"every class needs crops in the train split, none for \['square', 'ring'\]"):
+        CropData(tmp_path, config=recipe(), train_size=64)
+
+
+def test_a_label_that_the_group_does_not_know_is_refused_with_those_that_it_knows(tmp_path: Path) -> None:
+    head = write_shapes(tmp_path)
+    (tmp_path / "crops.json").write_text(head.model_copy(update={"classes": CLASSES[:2]}).model_dump_json())
+    with pytest.raises(InputError, match=r"must be one of \['circle', 'square'\], .* has \['ring'\]; build it again"):
+        CropData(tmp_path, config=recipe(), train_size=64)

@@ -68,6 +68,19 @@ def test_a_run_that_is_taken_up_keeps_its_id(tmp_path: Path, monkeypatch: pytest
     assert len({path.name for path in records}) == 1
 
 
+@pytest.mark.long
+def test_a_server_that_is_out_of_reach_costs_the_record_and_not_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(tracking, "_PATIENCE_S", 2.0)
+    train(tmp_path, epochs=1)
+    assert "Weights & Biases is left out of this run" in caplog.text
+    assert (tmp_path / "out" / "training.json").is_file()
+
+
 def test_sending_needs_a_record_and_an_account(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="must have a record of a run without an account"):
         tracking.sync(tmp_path)

@@ -17,7 +17,8 @@ from PIL import Image
 from silhouette.contracts import training as training_contract
 from silhouette.errors import InputError, SilhouetteError
 from silhouette.store import Store
-from silhouette.train_classifier.train import TrainReport, train_classifier
+from silhouette.train_classifier.fitting import TrainReport
+from silhouette.train_classifier.train import train_classifier
 from tests.shapes import BACKBONE, CLASSES, recipe, write_shapes
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -249,7 +250,7 @@ def test_a_killed_training_goes_on_in_a_new_process_with_an_empty_disk(
 def test_an_unfinished_training_of_another_recipe_is_not_taken_up(
     crops: Path, tmp_path: Path, fresh_store: Store
 ) -> None:
-    from silhouette.train_classifier.checkpoints import Checkpoints
+    from silhouette.train_classifier.checkpoints import Checkpoints, fetch
 
     (tmp_path / "checkpoints").mkdir()
     torch.save({"silhouette": {"parameters": {"epochs": 9}}}, tmp_path / "checkpoints" / "last.ckpt")
@@ -257,4 +258,5 @@ def test_an_unfinished_training_of_another_recipe_is_not_taken_up(
     assert Checkpoints(tmp_path, store=None, prefix="models/g/e", identity=ours).resume_from() is None
     # with a store, the store has the word: what lies in the folder does not count
     theirs = {"parameters": {"epochs": 9}}
+    fetch(tmp_path, fresh_store, "models/g/e")
     assert Checkpoints(tmp_path, store=fresh_store, prefix="models/g/e", identity=theirs).resume_from() is None

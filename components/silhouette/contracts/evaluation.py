@@ -152,6 +152,18 @@ class VariantScore(_Part):
     agreement: float
 
 
+class AugmentedScores(_Part):
+    """The same model on the test split, its answers the mean over several views of each crop; nothing is served so."""
+
+    views: list[str]
+    accuracy: float
+    balanced_accuracy: float
+    macro_f1: Interval
+    ece: float
+    macro_f1_difference: Interval
+    """Macro-F1 of the mean less that of the crop as it is, paired."""
+
+
 class GateRule(_Part):
     """One rule of the gate: the value that was measured and the limit that it is held against."""
 
@@ -215,6 +227,8 @@ class Evaluation(_Part):
     champion_note: str = ""
     """Why there is no comparison, or what to bear in mind."""
     variants: list[VariantScore] = []
+    augmented: AugmentedScores | None = None
+    """Only where `evaluate.test_time_augmentation` asks for it; the gate never looks at it."""
 
     @property
     def passed(self) -> bool:
@@ -233,6 +247,8 @@ class Evaluation(_Part):
                 "bg_gap": self.background.bg_gap.value,
                 "background_only_accuracy": self.background.background_only_accuracy,
             }
+        if self.augmented is not None:
+            found["augmented_macro_f1"] = self.augmented.macro_f1.value
         if self.champion is not None:
             found["macro_f1_gain_over_served"] = self.champion.macro_f1_difference.value
         return found

@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from silhouette.contracts.training import AveragedCheckpoints
+
 ONNX_NAME = "model.onnx"
 TORCHSCRIPT_NAME = "model.torchscript"
 GOLDEN_NAME = "golden.npz"  # arrays `crops` uint8 [n, size, size, 3] and `probabilities` float32 [n, classes]
@@ -74,6 +76,8 @@ class ModelCard(BaseModel):
     temperature_crops: int = 0
     """On how many crops of the val split it was fitted; 0: on none, it is 1."""
     variants: list[Variant] = []
+    average: AveragedCheckpoints | None = None
+    """How the mean of the best epochs' weights did in training, where it was asked for."""
 
 
 def write(folder: Path, card: ModelCard) -> None:

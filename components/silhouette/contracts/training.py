@@ -17,6 +17,28 @@ TUNED_NAME = "tuned.yaml"  # what a search found: values of the recipe, to lay o
 BEST_CHECKPOINT = "checkpoints/best.ckpt"
 
 
+class AveragedCheckpoints(BaseModel):
+    """The mean of the best epochs' weights, and how it did on the validation split beside the best epoch alone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: list[int]
+    """The best first."""
+    val_macro_f1: float
+    best_val_macro_f1: float
+    """Of the first of `epochs` alone."""
+    kept: bool
+    """It did better, and is what `BEST_CHECKPOINT` holds."""
+
+    def told(self) -> str:
+        """Say both numbers and which of the two was kept."""
+        numbers = ", ".join(map(str, self.epochs))
+        return (
+            f"val macro-F1 {self.val_macro_f1:.3f} by the mean of epochs {numbers}, {self.best_val_macro_f1:.3f} by"
+            f" epoch {self.epochs[0]} alone, which {'gives way' if self.kept else 'stays'}"
+        )
+
+
 class TrainingRecord(BaseModel):
     """What was trained, on what, and how far it came on the validation split."""
 
@@ -35,6 +57,8 @@ class TrainingRecord(BaseModel):
     code_version: str
     best_epoch: int
     best_val_macro_f1: float
+    average: AveragedCheckpoints | None = None
+    """None: none was asked for, or there was one epoch only."""
     backgrounds: dict[str, float] = {}
     """Share of the training crops that got another background, by its kind; empty: none did."""
 

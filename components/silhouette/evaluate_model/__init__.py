@@ -12,6 +12,7 @@ Talks to: the store, only to read the served model.
     calibration   ECE and its kin, before and after the temperature
     reliance      the test crops with other backgrounds, without them, without people
     slices        accuracy by size, shape, score and shoot
+    augmented     what the mean answer to several views would be worth
     champion      the served model on the same crops
     gate          the rules and their verdict
     report        the HTML page, from report.html.j2; its charts as SVG, its pictures inside

@@ -14,6 +14,7 @@ def evaluate_model(
     group: str,
     champion: str,
     settings: str,
+    gate: str,
     evaluation: Output[Artifact],
     metrics: Output[Metrics],
     curves: Output[ClassificationMetrics],
@@ -28,7 +29,7 @@ def evaluate_model(
         import tempfile
         from pathlib import Path
 
-        from silhouette.config import GateConfig
+        from silhouette.config import EvaluateConfig, GateConfig
         from silhouette.contracts.evaluation import REPORT_NAME
         from silhouette.evaluate_model.champion import fetch_champion
         from silhouette.evaluate_model.evaluate import ROC_NAME, evaluate_model
@@ -40,7 +41,8 @@ def evaluate_model(
                 crops=Path(crops.path),
                 bundle=Path(model.path),
                 out=out,
-                gate=GateConfig.model_validate_json(settings),
+                gate=GateConfig.model_validate_json(gate),
+                config=EvaluateConfig.model_validate_json(settings),
                 champion=fetch_champion(champion, group=group, store=open_store(), folder=Path(folder)),
             )
         for name, value in judged.scalars().items():

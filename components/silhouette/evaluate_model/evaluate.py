@@ -10,9 +10,11 @@ import hashlib
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from silhouette.config import EvaluateConfig
 from silhouette.contracts import crops as crops_contract
 from silhouette.contracts import evaluation as evaluation_contract
 from silhouette.contracts import model_bundle
@@ -20,6 +22,9 @@ from silhouette.contracts import scores as scores_contract
 from silhouette.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from silhouette.config import GateConfig
     from silhouette.evaluate_model.champion import Champion
     from silhouette.evaluate_model.reliance import Example
@@ -33,7 +38,13 @@ _SUM_TOLERANCE = 0.01  # half precision sums to 1 within 0.002
 
 
 def evaluate_model(
-    *, crops: Path, bundle: Path, out: Path, gate: GateConfig, champion: Champion | None = None
+    *,
+    crops: Path,
+    bundle: Path,
+    out: Path,
+    gate: GateConfig,
+    config: EvaluateConfig | None = None,
+    champion: Champion | None = None,
 ) -> evaluation_contract.Evaluation:
     """Measure the model on the test split, and on val for information.
 
@@ -42,6 +53,7 @@ def evaluate_model(
         bundle: Folder that `export_model` wrote.
         out: Folder to write into.
         gate: What the model must reach.
+        config: What is measured besides; None: nothing.
         champion: The model that is served now; None: there is none.
 
     Returns:
@@ -62,8 +74,9 @@ def evaluate_model(
     test = answer(model, tables["test"], head.classes)
     val = answer(model, tables["val"], head.classes) if len(tables["val"]) else None
     evaluation, examples = _measure(
-        model, test, val, crops=crops, bundle=bundle, card=card, head=head, gate=gate, champion=champion
-    )
+        model, test, val, crops=crops, bundle=bundle, card=card, head=head, gate=gate, champion=champion,
+        views=(config or EvaluateConfig()).test_time_augmentation,
+    )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     pooled = scores.pooled_roc(test)
     points = {"fpr": pooled.x, "tpr": pooled.y, "threshold": pooled.thresholds}
@@ -99,20 +112,33 @@ def _check(card: model_bundle.ModelCard, head: crops_contract.CropsHead, bundle:
             )
 
 
-def answer(model: OnnxModel, table: crops_contract.CropTable, classes: list[str]) -> Answers:
+def answer(
+    model: OnnxModel, table: crops_contract.CropTable, classes: list[str], *, views: Sequence[str] = ()
+) -> Answers:
     """Ask the model about every crop of a split, a batch of decoded crops in memory at a time.
+
+    Args:
+        model: Answers with probabilities.
+        table: The crops of the split.
+        classes: In the order of the model's outputs.
+        views: Of `augmented.views_of`: the answer is the mean over them.
 
     Raises:
         InputError: The model answers with what is no probability.
     """
     import numpy as np
 
+    from silhouette.evaluate_model.augmented import views_of
     from silhouette.evaluate_model.scores import Answers
     from silhouette.progress import track
 
+    def ask(crops: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        answers = [model.probabilities(view) for view in views_of(crops, views)]
+        return answers[0] if len(answers) == 1 else np.mean(answers, axis=0, dtype=np.float32)
+
     starts = range(0, len(table), _BATCH)
     parts = [
-        model.probabilities(
+        ask(
             np.stack([
                 crops_contract.decode_jpeg(table[row].jpeg) for row in range(start, min(start + _BATCH, len(table)))
             ])
@@ -146,9 +172,11 @@ def _measure(
     head: crops_contract.CropsHead,
     gate: GateConfig,
     champion: Champion | None,
+    views: Sequence[str],
 ) -> tuple[evaluation_contract.Evaluation, list[Example]]:
     """Turn the answers on the test split into the evaluation, the gate's rules included; and examples to show."""
     from silhouette.evaluate_model import scores, slices
+    from silhouette.evaluate_model.augmented import augmented_scores
     from silhouette.evaluate_model.calibration import calibration_of
     from silhouette.evaluate_model.champion import compare
     from silhouette.evaluate_model.gate import rules_of
@@ -169,6 +197,10 @@ def _measure(
     compared, note = compare(
         champion, test, head=head, ask=lambda served, classes: answer(served, table, classes), seed=seed
     )
+    augmented = None
+    if views:
+        mean_answers = answer(model, table, head.classes, views=views)
+        augmented = augmented_scores(mean_answers, test, kinds=views, seed=seed)
     per_class = per_class_scores(test, head.classes, drawn=drawn, pictures=table.column("picture_id"))
     rules = rules_of(
         gate, macro_f1=macro_f1.value, calibration=calibration, background=background, champion=compared,
@@ -184,7 +216,7 @@ def _measure(
         per_class=per_class, confusion=test.confusion.tolist(), rules=rules, calibration=calibration,
         slices=slices.slices_of(test, table, crop_size=head.crop_size), background=background,
         champion=compared, champion_note=note,
-        variants=_variants(bundle, card, test, table),
+        variants=_variants(bundle, card, test, table), augmented=augmented,
     ), examples  # fmt: skip
 
 

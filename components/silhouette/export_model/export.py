@@ -91,6 +91,7 @@ def export_model(
         code_version=record.code_version, seed=record.seed, parameters=record.parameters,
         parity_torchscript=found.torchscript, parity_onnx=found.onnx, parity_batch=found.batch,
         parity_crops=found.crops, temperature=temperature, temperature_crops=fitted_on, variants=variants,
+        average=record.average,
     )  # fmt: skip
     model_bundle.write(out, card)
     if store is not None:

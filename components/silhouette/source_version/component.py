@@ -61,6 +61,7 @@ def source_version(
         ("dataset", str),
         ("training", str),
         ("export", str),
+        ("evaluate", str),
         ("gate", str),
         ("serving", str),
     ],
@@ -107,6 +108,7 @@ def source_version(
             config.dataset.model_dump_json(),
             training_config.model_dump_json(),
             config.export.model_dump_json(),
+            config.evaluate.model_dump_json(),
             config.gate.model_dump_json(),
             config.serving.model_dump_json(),
         )

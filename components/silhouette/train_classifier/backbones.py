@@ -56,6 +56,25 @@ def choose_device(device: str) -> str:
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def count_devices(devices: int | str, *, device: str) -> int:
+    """Resolve ``auto`` to all GPUs that torch can use, or to one process on a CPU.
+
+    Raises:
+        InputError: More GPUs are asked for than there are.
+    """
+    import torch
+
+    there = torch.cuda.device_count() if device == "cuda" else 1
+    if devices == "auto":
+        return there
+    if device == "cuda" and int(devices) > there:
+        raise InputError(
+            f"training.devices must be at most the GPUs that torch can use, {there}, got {devices}; lower it, take"
+            " auto, or give the step more (gpus)"
+        )
+    return int(devices)
+
+
 def resolve_name(backbone: str, *, device: str) -> str:
     """Resolve ``auto`` by device and check that timm knows the network.
 

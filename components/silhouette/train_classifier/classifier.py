@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from silhouette.errors import SilhouetteError
 from silhouette.train_classifier.crop_data import mix_seed
+from silhouette.train_classifier.ranks import gathered
 
 if TYPE_CHECKING:
     from silhouette.config import TrainingConfig
@@ -48,11 +49,12 @@ class CropClassifier(lightning.LightningModule):
         self.config, self.picture_ids, self.class_counts = config, picture_ids, class_counts
         # With an average, `model` is what is judged and kept, and `learner` is what the gradients move.
         self.learner = copy.deepcopy(self.model) if config.ema_decay else None
+        self.model.requires_grad_(self.learner is None)
         for name, values in (("mean", backbone.mean), ("std", backbone.std)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.configure_losses()
         self.loss_sum, self.loss_count = torch.zeros((), dtype=torch.float64), 0  # over the epoch so far
-        self._val: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._val: list[tuple[torch.Tensor, ...]] = []
 
     @property
     def trained(self) -> nn.Module:
@@ -82,12 +84,12 @@ class CropClassifier(lightning.LightningModule):
         return scaled.contiguous(memory_format=torch.channels_last)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the loss of the epoch so far."""
-        checkpoint[_LOSS] = [float(self.loss_sum), self.loss_count]
+        """Keep the loss of the epoch so far, of each device."""
+        checkpoint[_LOSS] = gathered([float(self.loss_sum), self.loss_count])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the loss of an epoch that was interrupted."""
-        total, self.loss_count = checkpoint[_LOSS]
+        total, self.loss_count = checkpoint[_LOSS][self.global_rank]
         self.loss_sum = torch.tensor(total, dtype=torch.float64)
 
     def on_train_start(self) -> None:
@@ -100,8 +102,9 @@ class CropClassifier(lightning.LightningModule):
         self.loss_sum, self.loss_count = torch.zeros((), dtype=torch.float64, device=self.device), 0
 
     def on_train_batch_start(self, _batch: Any, index: int) -> None:
-        """Seed this batch (dropout, mixup)."""
-        torch.manual_seed(mix_seed(self.config.seed, self.current_epoch, index))
+        """Seed this batch (dropout, mixup), on each device otherwise."""
+        number = index * self.trainer.world_size + self.global_rank
+        torch.manual_seed(mix_seed(self.config.seed, self.current_epoch, number))
 
     def _free(self) -> None:
         share = 1.0 if self.current_epoch < self.config.frozen_epochs else self.config.frozen_share
@@ -146,18 +149,26 @@ class CropClassifier(lightning.LightningModule):
                 kept.copy_(learnt[name])
 
     def on_validation_epoch_start(self) -> None:
-        """Forget what was seen before."""
+        """Forget what was seen before; judge by the first device's statistics, the ones that are kept."""
         self._val = []
+        if torch.distributed.is_initialized():
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def validation_step(self, batch: dict[str, Any], _index: int) -> None:
         """Judge a batch with the network that will be kept."""
         logits = self.model(self.scale(batch["crop"])).float()
         losses = F.cross_entropy(logits, batch["label"], reduction="none")
-        self._val.append((logits.argmax(1).cpu(), batch["label"].cpu(), losses.cpu()))
+        self._val.append((batch["row"].cpu(), logits.argmax(1).cpu(), batch["label"].cpu(), losses.cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Log loss, accuracy, balanced accuracy and macro-F1 over the whole val split."""
-        predicted, labels, losses = (torch.cat(column) for column in zip(*self._val, strict=True))
+        seen = gathered(tuple(torch.cat(column) for column in zip(*self._val, strict=True)))
+        rows, predicted, labels, losses = (torch.cat(column) for column in zip(*seen, strict=True))
+        if len(seen) > 1:  # each crop once, in the order in which a single device would have seen them
+            order = rows.argsort(stable=True)
+            order = order[torch.cat([torch.tensor([True]), rows[order].diff() > 0])]
+            predicted, labels, losses = predicted[order], labels[order], losses[order]
         classes, hit = range(len(self.class_counts)), predicted == labels
         recalls = [hit[labels == number].float().mean() for number in classes if (labels == number).any()]
         macro_f1 = f1_score(labels.numpy(), predicted.numpy(), labels=classes, average="macro", zero_division=0)

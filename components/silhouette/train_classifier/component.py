@@ -32,7 +32,7 @@ def train_classifier(
             store=open_store(),
         )
         training.metadata.update(scalars(report))
-        metrics.log_metric("val_macro_f1", report.best_val_macro_f1)
+        metrics.log_metric("val_macro_f1", report.val_macro_f1)
         metrics.log_metric("best_epoch", report.best_epoch)
         keep_metadata(metrics)
 

@@ -49,10 +49,20 @@ class EpochSampler(Sampler[tuple[int, int]]):
         seed: Of the order.
         balanced: Show each class equally often: rare crops several times, frequent ones in turn over the epochs.
         start: ``(epoch, draws)``: begin in this epoch, after so many draws, which an interrupted run has seen.
+        share: ``(rank, ranks)``: give every so many-th draw, beginning with this one. A step of all ranks sees what a
+            step of a single one would have seen; the first draws are repeated where the last round lacks some.
     """
 
-    def __init__(self, labels: list[int], *, seed: int, balanced: bool, start: tuple[int, int] = (0, 0)) -> None:
-        self._seed, self._start = seed, start
+    def __init__(
+        self,
+        labels: list[int],
+        *,
+        seed: int,
+        balanced: bool,
+        start: tuple[int, int] = (0, 0),
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        self._seed, self._start, self._share = seed, start, share
         self._epoch = start[0]  # workers fetch ahead before Lightning has said which epoch it is
         self._classes = [torch.arange(len(labels))]
         if balanced:
@@ -65,16 +75,18 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        """Return the draws of a whole epoch."""
-        return self._each * len(self._classes)
+        """Return this rank's draws of a whole epoch."""
+        return -(-self._each * len(self._classes) // self._share[1])
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         random = torch.Generator().manual_seed(mix_seed(self._seed, self._epoch))
         drawn = torch.cat([self._draw(rows, random) for rows in self._classes])
         order = drawn[torch.randperm(len(drawn), generator=random)].tolist()
-        first, epoch = self._epoch * len(self), self._epoch
+        rank, ranks = self._share
+        whole, epoch = len(self) * ranks, self._epoch
         seen = self._start[1] if epoch == self._start[0] else 0
-        return ((first + number, row) for number, row in enumerate(order) if number >= seen)
+        own = range(rank + seen, whole, ranks)  # all ranks have seen equally many
+        return ((epoch * whole + number, order[number % len(order)]) for number in own)
 
     def _draw(self, rows: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         rounds = -(-self._each // len(rows))
@@ -129,6 +141,7 @@ class CropData(lightning.LightningDataModule):
         config: The recipe.
         train_size: Side of the training crops in pixels; val keeps the crops' own.
         start: ``(epoch, batches)`` that an interrupted training has done.
+        share: ``(rank, ranks)`` of the processes that share every batch among them.
 
     Attributes:
         backgrounds: Share of the training crops that get another background, by its kind; empty: none does.
@@ -138,10 +151,17 @@ class CropData(lightning.LightningDataModule):
     """
 
     def __init__(
-        self, folder: Path, *, config: TrainingConfig, train_size: int, start: tuple[int, int] = (0, 0)
+        self,
+        folder: Path,
+        *,
+        config: TrainingConfig,
+        train_size: int,
+        start: tuple[int, int] = (0, 0),
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
-        self._start = start
+        self._start, self._share = start, share
+        self._batch = -(-config.batch_size // share[1])
         self.head, self._config = crops_contract.read_head(folder), config
         classes, places = self.head.classes, StoredPlaces(folder)
         self.backgrounds = shares_of(config, background=self.head.background, places=len(places))
@@ -161,7 +181,7 @@ class CropData(lightning.LightningDataModule):
         workers = 2 if cpu_cores() > 1 and len(part) >= _FEW_CROPS else 0
         return DataLoader(
             part,
-            batch_size=self._config.batch_size,
+            batch_size=self._batch,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -170,19 +190,35 @@ class CropData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Return augmented batches; the last incomplete one is left out, where there is more than one."""
+        return self._train_loader(self._start, self._share)
+
+    def sample_dataloader(self) -> DataLoader[dict[str, Any]]:
+        """Return the augmented batches of the first epoch, whatever was trained already."""
+        return self._train_loader((0, 0), (0, 1))
+
+    def _train_loader(self, start: tuple[int, int], share: tuple[int, int]) -> DataLoader[dict[str, Any]]:
         balanced = self._config.class_balance == "sampling"
-        epoch, batches = self._start
+        epoch, batches = start
         sampler = EpochSampler(
             self.train.labels,
             seed=self._config.seed,
             balanced=balanced,
-            start=(epoch, batches * self._config.batch_size),
+            start=(epoch, batches * self._batch * share[1]),
+            share=share,
         )
-        return self._loader(self.train, sampler=sampler, drop_last=len(sampler) > self._config.batch_size)
+        return self._loader(self.train, sampler=sampler, drop_last=len(sampler) > self._batch)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]]:
-        """Return the val split as it is, in order."""
-        return self._loader(self.val)
+        """Return this rank's share of the val split as it is, in order.
+
+        All ranks have equally many batches, since they wait for one another: at the end a crop may be there twice.
+        """
+        rank, ranks = self._share
+        if ranks == 1:
+            return self._loader(self.val)
+        each = -(-len(self.val) // ranks)
+        rows = [(rank + number * ranks) % len(self.val) for number in range(each)]
+        return self._loader(self.val, sampler=rows)
 
 
 def _say(shares: dict[str, float], *, background: str, places: int) -> None:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, Trainer
 
+from silhouette.train_classifier.ranks import gathered
+
 if TYPE_CHECKING:
     import torch
     from PIL import Image
@@ -59,11 +61,14 @@ class EpochRecord(Callback):
         """Write the table anew, and say how the epoch went."""
         seen = trainer.callback_metrics
         rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
-        loss = float(module.loss_sum) / module.loss_count
+        losses = gathered((float(module.loss_sum), module.loss_count))
+        loss = sum(total for total, _ in losses) / sum(count for _, count in losses)
         row = {"epoch": trainer.current_epoch + 1, "learning_rate": rate, "train_loss": loss} | {
             name: float(seen[name]) for name in _METRICS
         }
         self.rows.append(row)
+        if not trainer.is_global_zero:
+            return
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(row)
@@ -81,7 +86,7 @@ class EpochRecord(Callback):
 
 
 class BatchPictures(Callback):
-    """Draw the first batch of the first and of the last epoch, exactly as the network got it.
+    """Draw the first batch of the first and of the last epoch, exactly as the (first device's) network got it.
 
     Args:
         folder: Where the PNG files go.
@@ -93,7 +98,7 @@ class BatchPictures(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, module: CropClassifier, batch: dict[str, Any], index: int) -> None:
         """Hang on to the network's input for one forward pass."""
-        if index:
+        if index or not trainer.is_global_zero:
             return
         names = [self._classes[label] for label in batch["label"].tolist()[:_MOST]]
         files = [self._folder / "last_epoch.png"] + [self._folder / "first_epoch.png"] * (trainer.current_epoch == 0)
