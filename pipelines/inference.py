@@ -55,7 +55,7 @@ def inference(
     pool = {"gpus": gpus, "node_selector": gpu_node_selector, "tolerations": gpu_tolerations}
 
     found = pictures_version(group=group, source=source, gpus=gpus, model=served_model)
-    with_picture_service(on_cpu(found, title="What is there", cached=False))
+    with_database(with_picture_service(on_cpu(found, title="What is there", cached=False)))
 
     pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
     with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))

@@ -81,7 +81,7 @@ def training(
         group=group, source=source, background_pixsets=background_pixsets, backbone=backbone, epochs=epochs,
         batch_size=batch_size, learning_rate=learning_rate, seed=seed, min_macro_f1=min_macro_f1, gpus=gpus,
     )  # fmt: skip
-    with_picture_service(on_cpu(found, title="What is there", cached=False))
+    with_database(with_picture_service(on_cpu(found, title="What is there", cached=False)))
 
     pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
     with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))

@@ -127,13 +127,17 @@ def _main(
 def version(group: Group, source: Source = "") -> None:
     """Digest what there is to work on.
 
-    A different digest means that pictures, labels or settings changed.
+    A different digest means that pictures, labels, settings or what the badlist says of the pictures changed.
     """
     with command():
+        from silhouette.database import connect
         from silhouette.source_version.version import source_version
         from silhouette.store import open_store
 
-        show(source_version(group=group, source=source, store=open_store(), config=_config()))
+        with connect() as connection:
+            show(
+                source_version(group=group, source=source, store=open_store(), connection=connection, config=_config())
+            )
 
 
 @app.command()

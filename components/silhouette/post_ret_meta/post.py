@@ -21,7 +21,7 @@ from silhouette.database.pictures import write_often
 from silhouette.errors import InputError, ServiceError
 from silhouette.group_pictures import GroupPictures
 from silhouette.picture_source.returned import RetMetaService
-from silhouette.post_ret_meta.candidates import Candidate, Ready, candidates, read_document
+from silhouette.post_ret_meta.candidates import Candidate, Ready, candidates, left_out, read_document
 from silhouette.post_ret_meta.deliver import Failure, Outgoing, deliver
 from silhouette.post_ret_meta.difference import differences
 from silhouette.post_ret_meta.outcomes import (
@@ -99,6 +99,8 @@ def post_ret_meta(
         shown = track(found, total=pictures.total, description="comparing" if dry_run else "posting ret_meta")
         ready = in_parallel(read, shown, workers=_READERS)  # so that who sends waits for the service alone
         for outcome in as_they_end(post, ready, workers=workers):
+            tally.add(outcome, tell=tell, where=service.where)
+        for outcome in left_out(pictures.groups, service.address, connection):
             tally.add(outcome, tell=tell, where=service.where)
     counts = tally.outcomes
     if counts.total() == counts[WITHOUT] + counts[BADLISTED]:
