@@ -11,6 +11,7 @@ from pipelines.resources import (
     with_database,
     with_picture_service,
     with_triton,
+    with_wandb,
 )
 from silhouette.classify_pictures.component import classify_pictures
 from silhouette.config import load_config
@@ -45,7 +46,7 @@ def inference(
     Args:
         group: Name of the group of pictures, any text.
         source: Where the pictures are: empty for the picture service, a folder of classes, or s3://bucket/prefix.
-        model_path: YOLO segmentation model, a file or s3://bucket/key.
+        model_path: YOLO segmentation model, a file, s3://bucket/key or wandb:ENTITY/PROJECT/ARTIFACT:ALIAS.
         served_model: Triton's name of the model; empty for the group's own.
         served_version: Its version; empty for the latest.
         gpus: GPUs for segmentation; 0 works on CPU.
@@ -63,7 +64,7 @@ def inference(
     people = segment_people(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
     )
-    with_database(on_gpu(people, title="Segment people", cached=False, **pool))
+    with_wandb(with_database(on_gpu(people, title="Segment people", cached=False, **pool)))
 
     snapshot = snapshot_contours(
         dataset=pictures.outputs["dataset"], model_digest=people.outputs["model_digest"], background=""

@@ -183,7 +183,7 @@ def segment(
     group: Group = "",
     pixsets: Pixsets = "",
     model_path: Annotated[
-        str, typer.Option(help="YOLO segmentation model: FILE or s3://bucket/key. [default: as configured]")
+        str, typer.Option(help="YOLO segmentation model: FILE, s3:// or wandb: address. [default: as configured]")
     ] = "",
     process_all: Annotated[
         bool, typer.Option("--process-all", help="Do pictures again that it has seen; not those with a verdict.")
