@@ -134,7 +134,10 @@ def test_the_key_goes_to_its_own_server_alone(server: WandbServer, store: Store,
     with serving(server.app) as elsewhere:  # as signed addresses of a cloud's bucket are
         server.files_url = f"{elsewhere}/files"
         resolve_model(f"{MODEL}:v0", folder=tmp_path, store=store)
-    assert ("/files/0/weights.pt", False) in server.asked
+        assert server.asked[-1] == ("/files/0/weights.pt", False)
+        server.files_url, server.moved_to = f"{server.base}/moved", f"{elsewhere}/files"
+        resolve_model(f"{MODEL}:v0", folder=tmp_path, store=store)
+        assert server.asked[-2:] == [("/moved/0/weights.pt", True), ("/files/0/weights.pt", False)]
     assert all(keyed for path, keyed in server.asked if path == "/graphql")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -30,6 +30,7 @@ class WandbServer:
         failures: How many requests are answered with 503 before one is served.
         base: Where it is reached.
         files_url: Where it says that files are.
+        moved_to: Where files are that it says are below ``/moved``.
         asked: Path and whether the key came with it, of every request.
     """
 
@@ -42,6 +43,7 @@ class WandbServer:
     asked: list[tuple[str, bool]] = field(default_factory=list)
     base: str = ""
     files_url: str = ""
+    moved_to: str = ""
 
     @property
     def app(self) -> Starlette:
@@ -50,6 +52,7 @@ class WandbServer:
                 Route("/graphql", self._graphql, methods=["POST"]),
                 Route("/manifest/{version:int}", self._manifest),
                 Route("/files/{version:int}/{path:path}", self._file),
+                Route("/moved/{rest:path}", self._moved),
             ]
         )
 
@@ -151,6 +154,10 @@ class WandbServer:
     async def _manifest(self, request: Request) -> Response:
         refusal = self._refusal(request, keyed=False)
         return refusal or JSONResponse(self.manifest(request.path_params["version"]))
+
+    async def _moved(self, request: Request) -> Response:
+        refusal = self._refusal(request, keyed=True)
+        return refusal or RedirectResponse(f"{self.moved_to}/{request.path_params['rest']}")
 
     async def _file(self, request: Request) -> Response:
         if refusal := self._refusal(request, keyed=False):

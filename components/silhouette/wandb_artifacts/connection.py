@@ -23,6 +23,8 @@ T = TypeVar("T")
 _CLOUD = "https://api.wandb.ai"
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 _ATTEMPTS = 4
+# what is tried again is decided here; urllib3 leaves the key out where a redirect leads to another host
+_REDIRECTS = urllib3.Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5)
 _TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _MAX_ANSWER_BYTES = 64 << 20  # of a query or a manifest
 _CHUNK_BYTES = 1 << 20
@@ -49,7 +51,7 @@ class Connection:
         proxy = getproxies().get(urlsplit(self._base).scheme)
         options: dict[str, Any] = {
             "timeout": _TIMEOUT,
-            "retries": urllib3.Retry(0, redirect=5),
+            "retries": _REDIRECTS,
             "ca_certs": certifi.where(),
         }
         if proxy and not proxy_bypass(self.host):
