@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from pipelines.resources import on_cpu, on_gpu, with_database, with_picture_service
+from pipelines.resources import on_cpu, on_gpu, with_database, with_picture_service, with_wandb
 from silhouette.download_pictures.component import download_pixsets
 from silhouette.segment_people.component import segment_people
 
@@ -24,7 +24,7 @@ def background_people(
 
     people = segment_people(dataset=pictures.outputs["dataset"], model_path=model_path, settings=segmentation)
     pool = {"gpus": gpus, "node_selector": gpu_node_selector, "tolerations": gpu_tolerations}
-    with_database(on_gpu(people, title="Segment background", cached=False, **pool))
+    with_wandb(with_database(on_gpu(people, title="Segment background", cached=False, **pool)))
 
 
 # a pipeline of its own: kfp.local takes a condition over a step's named output for false unless it is an input

@@ -11,6 +11,7 @@ from pipelines.resources import (
     with_database,
     with_picture_service,
     with_triton,
+    with_wandb,
 )
 from pipelines.segmentation import EXTRA_WORKERS, extra_segmenters
 from silhouette.classify_pictures.component import classify_pictures, classify_shard
@@ -76,7 +77,7 @@ def inference(
     Args:
         group: Name of the group of pictures, any text.
         source: Where the pictures are: empty for the picture service, a folder of classes, or s3://bucket/prefix.
-        model_path: YOLO segmentation model, a file or s3://bucket/key.
+        model_path: YOLO segmentation model, a file, s3://bucket/key or wandb:ENTITY/PROJECT/ARTIFACT:ALIAS.
         served_model: Triton's name of the model; empty for the group's own.
         served_version: Its version; empty for the latest.
         extra_workers: One number for each worker beside the first; [] for one worker alone.
@@ -84,8 +85,10 @@ def inference(
         gpu_node_selector: Labels of the GPU pool's nodes.
         gpu_tolerations: Tolerations of the GPU pool's taints.
     """
+    pool = {"gpus": gpus, "node_selector": gpu_node_selector, "tolerations": gpu_tolerations}
+
     found = pictures_version(group=group, source=source, gpus=gpus, model=served_model, extra_workers=extra_workers)
-    with_picture_service(on_cpu(found, title="What is there", cached=False))
+    with_database(with_picture_service(on_cpu(found, title="What is there", cached=False)))
 
     pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
     with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
@@ -93,12 +96,7 @@ def inference(
     people = segment_people(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
     )
-    with_database(
-        on_gpu(
-            people, title="Segment people", cached=False, gpus=gpus,
-            node_selector=gpu_node_selector, tolerations=gpu_tolerations,
-        )
-    )  # fmt: skip
+    with_wandb(with_database(on_gpu(people, title="Segment people", cached=False, **pool)))
     beside = extra_segmenters(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"],
         workers=extra_workers, gpus=gpus, gpu_node_selector=gpu_node_selector, gpu_tolerations=gpu_tolerations,

@@ -116,6 +116,6 @@ def with_picture_service(task: PipelineTask) -> PipelineTask:
 
 
 def with_wandb(task: PipelineTask) -> PipelineTask:
-    """Let a step report to Weights & Biases when there is a key; without one it works offline."""
+    """Let a step reach Weights & Biases when there is a key: models of its, and reports, without one kept offline."""
     kubernetes.use_secret_as_env(task, "silhouette-wandb", {"api_key": "WANDB_API_KEY"}, optional=True)
     return task

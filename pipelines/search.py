@@ -3,7 +3,15 @@
 from kfp import dsl
 
 from pipelines.reporting import reported
-from pipelines.resources import GPU_NODES, GPU_TOLERATIONS, on_cpu, on_gpu, with_database, with_picture_service
+from pipelines.resources import (
+    GPU_NODES,
+    GPU_TOLERATIONS,
+    on_cpu,
+    on_gpu,
+    with_database,
+    with_picture_service,
+    with_wandb,
+)
 from pipelines.segmentation import EXTRA_WORKERS
 from silhouette.build_dataset.component import build_dataset
 from silhouette.config import load_config
@@ -79,7 +87,7 @@ def search(
     Args:
         group: Name of the group of pictures, any text.
         source: Where the pictures are: empty for the picture service, a folder of classes, or s3://bucket/prefix.
-        model_path: YOLO segmentation model, a file or s3://bucket/key.
+        model_path: YOLO segmentation model, a file, s3://bucket/key or wandb:ENTITY/PROJECT/ARTIFACT:ALIAS.
         parameters: What to search, with commas: learning_rate, layer_decay, mixup, ...
         trials: How many recipes are tried, by all workers together; a search that is there goes on to this number.
         backbone: A timm model, or auto for convnext_nano on a GPU and tf_efficientnet_lite0 on a CPU.
@@ -97,7 +105,7 @@ def search(
         group=group, source=source, background_pixsets="", backbone=backbone, epochs=epochs, batch_size=batch_size,
         learning_rate=SHIPPED.training.learning_rate, seed=seed, min_macro_f1=SHIPPED.gate.min_macro_f1, gpus=gpus,
     )  # fmt: skip
-    with_picture_service(on_cpu(found, title="What is there", cached=False))
+    with_wandb(with_database(with_picture_service(on_cpu(found, title="What is there", cached=False))))
 
     pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
     with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
@@ -105,7 +113,7 @@ def search(
     people = segment_people(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
     )
-    with_database(on_gpu(people, title="Segment people", cached=False, **pool))
+    with_wandb(with_database(on_gpu(people, title="Segment people", cached=False, **pool)))
 
     snapshot = snapshot_contours(
         dataset=pictures.outputs["dataset"], model_digest=people.outputs["model_digest"], background=""

@@ -3,7 +3,15 @@
 from kfp import dsl
 
 from pipelines.reporting import reported
-from pipelines.resources import GPU_NODES, GPU_TOLERATIONS, on_cpu, on_gpu, with_database, with_picture_service
+from pipelines.resources import (
+    GPU_NODES,
+    GPU_TOLERATIONS,
+    on_cpu,
+    on_gpu,
+    with_database,
+    with_picture_service,
+    with_wandb,
+)
 from silhouette.config import load_config
 from silhouette.download_pictures.component import download_pictures
 from silhouette.segment_people.component import segment_people
@@ -39,7 +47,7 @@ def extra_segmenters(
     with dsl.ParallelFor(items=workers, name="workers"):
         people = segment_people(dataset=dataset, model_path=model_path, settings=settings)
         pool = {"gpus": gpus, "node_selector": gpu_node_selector, "tolerations": gpu_tolerations}
-        with_database(on_gpu(people, title="Segment people", cached=False, **pool))
+        with_wandb(with_database(on_gpu(people, title="Segment people", cached=False, **pool)))
 
 
 @dsl.pipeline(
@@ -64,16 +72,16 @@ def segmentation(
     Args:
         group: Name of the group of pictures, any text.
         source: Where the pictures are: empty for the picture service, a folder of classes, or s3://bucket/prefix.
-        model_path: YOLO segmentation model, a file or s3://bucket/key.
+        model_path: YOLO segmentation model, a file, s3://bucket/key or wandb:ENTITY/PROJECT/ARTIFACT:ALIAS.
         extra_workers: One number for each worker beside the first; [] for one worker alone.
         gpus: GPUs of each worker; 0 works on CPU.
         gpu_node_selector: Labels of the GPU pool's nodes.
         gpu_tolerations: Tolerations of the GPU pool's taints.
     """
-    pool = {"gpu_node_selector": gpu_node_selector, "gpu_tolerations": gpu_tolerations}
+    pool = {"gpus": gpus, "node_selector": gpu_node_selector, "tolerations": gpu_tolerations}
 
     found = pictures_version(group=group, source=source, gpus=gpus)
-    with_picture_service(on_cpu(found, title="What is there", cached=False))
+    with_database(with_picture_service(on_cpu(found, title="What is there", cached=False)))
 
     pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
     with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
@@ -82,15 +90,10 @@ def segmentation(
     people = segment_people(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
     )
-    with_database(
-        on_gpu(
-            people, title="Segment people", cached=False, gpus=gpus,
-            node_selector=gpu_node_selector, tolerations=gpu_tolerations,
-        )
-    )  # fmt: skip
+    with_wandb(with_database(on_gpu(people, title="Segment people", cached=False, **pool)))
     beside = extra_segmenters(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"],
-        workers=extra_workers, gpus=gpus, **pool,
+        workers=extra_workers, gpus=gpus, gpu_node_selector=gpu_node_selector, gpu_tolerations=gpu_tolerations,
     ).set_display_name("Extra workers")  # fmt: skip
 
     snapshot = snapshot_contours(

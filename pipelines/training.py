@@ -63,7 +63,7 @@ def training(
         group: Name of the group of pictures, any text.
         source: Where the pictures are: empty for the picture service, a folder of classes, or s3://bucket/prefix.
         background_pixsets: Pictures of backgrounds, a JSON list of pixsets as file or s3://bucket/key; empty for none.
-        model_path: YOLO segmentation model, a file or s3://bucket/key.
+        model_path: YOLO segmentation model, a file, s3://bucket/key or wandb:ENTITY/PROJECT/ARTIFACT:ALIAS.
         experiment: Name of the training run; empty derives it from the inputs.
         backbone: A timm model, or auto for convnext_nano on a GPU and tf_efficientnet_lite0 on a CPU.
         epochs: Passes over the training split.
@@ -81,7 +81,7 @@ def training(
         group=group, source=source, background_pixsets=background_pixsets, backbone=backbone, epochs=epochs,
         batch_size=batch_size, learning_rate=learning_rate, seed=seed, min_macro_f1=min_macro_f1, gpus=gpus,
     )  # fmt: skip
-    with_picture_service(on_cpu(found, title="What is there", cached=False))
+    with_wandb(with_database(with_picture_service(on_cpu(found, title="What is there", cached=False))))
 
     pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
     with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
@@ -95,7 +95,7 @@ def training(
     people = segment_people(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
     )
-    with_database(on_gpu(people, title="Segment people", cached=False, **pool))
+    with_wandb(with_database(on_gpu(people, title="Segment people", cached=False, **pool)))
 
     snapshot = snapshot_contours(
         dataset=pictures.outputs["dataset"], model_digest=people.outputs["model_digest"],

@@ -6,8 +6,11 @@ every artifact that shows pictures: a new one is one more row.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from silhouette.build_dataset.build import build_dataset
@@ -31,6 +35,8 @@ from silhouette.deploy_model.deploy import deploy_model
 from silhouette.detection import DetectedPerson
 from silhouette.download_pictures.download import download_pictures
 from silhouette.export_masks.export import export_masks
+from silhouette.imaging import open_picture
+from silhouette.names import safe_key
 from silhouette.pull_folders.kind import Kind
 from silhouette.pull_folders.pull import pull
 from silhouette.review.connections import Connections
@@ -46,6 +52,16 @@ from tests.segment_people import pictures, tiny_models
 BAD = "red/the bad one.png"
 TWIN = "red/another name of it.png"  # the same bytes
 EACH = 8
+COLOUR = (210, 40, 210)  # no other picture is as pink
+WORKING_SIDE = 256
+
+
+def bad_png() -> bytes:
+    """A picture that is large enough for a working copy."""
+    noise = np.random.default_rng(1000).integers(-20, 20, (300, 320, 3))
+    stream = io.BytesIO()
+    Image.fromarray((np.array(COLOUR) + noise).astype(np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +112,44 @@ def _inference(name: str) -> Callable[[World], bytes]:
     return show
 
 
+def _downloaded(world: World) -> Path:
+    """Bring the group in again, once; what is named as left out stays away from what is looked at."""
+    out = world.folder / "downloaded"
+    if not out.exists():
+        download_pictures(
+            group="badlist", source=world.source, out=out, store=world.store, connection=world.connection,
+            config=world.config,
+        )  # fmt: skip
+    return out
+
+
+def _dataset(world: World) -> bytes:
+    """The table of the run, which is the one in the store too."""
+    (stored,) = world.store.list_keys(f"datasets/{safe_key('badlist')}")
+    table = (_downloaded(world) / datasets.CSV_NAME).read_bytes()
+    assert world.store.get_bytes(stored) == table
+    return table
+
+
+def _quality(world: World) -> bytes:
+    """The page without the card of what was refused, and the SHA-256 of the bad picture when it has its thumbnail."""
+    before, heading, refused = (_downloaded(world) / datasets.QUALITY_NAME).read_text().partition("<h2>Refused</h2>")
+    assert heading
+    page = before + refused.partition("</section>")[2]
+    thumbnails = [base64.b64decode(data) for data in re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page)]
+    assert len(thumbnails) >= EACH
+    colours = [open_picture(data).pixels.mean((0, 1)) for data in thumbnails]
+    shown = any(np.abs(colour - COLOUR).max() < 20 for colour in colours)
+    return page.encode() + (hashlib.sha256(bad_png()).hexdigest().encode() if shown else b"")
+
+
+def _working_copies(world: World) -> bytes:
+    """Their keys as the dataset lists them; nothing else is so large that it has one."""
+    rows = datasets.read(_downloaded(world)).rows
+    assert len(rows) >= 2 * EACH
+    return "\n".join([*(row.working_key for row in rows), f"of {len(rows)} pictures"]).encode()
+
+
 def _review(world: World) -> bytes:
     connections = Connections()
     group_id = connections.run(lambda connection: groups.find_group(connection, "badlist"))
@@ -132,7 +186,7 @@ def _ret_meta(world: World) -> bytes:
 
 def _pulled(world: World) -> bytes:
     """Names and content of all that `silhouette pull pictures` lays out."""
-    out = world.folder / "pulled"
+    out = world.folder / f"pulled {len(list(world.folder.iterdir()))}"
     pull(kind=Kind.PICTURES, name="badlist", to=out, store=world.store, connection=world.connection)
     files = [path for path in sorted(out.rglob("*")) if path.is_file()]
     known = "".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in files).encode()
@@ -211,6 +265,11 @@ ARTIFACTS = {
     "inference report": Shows(made=_inference(REPORT_NAME), by_id=False, by_sha256=False),
     "ret_meta": Shows(made=_ret_meta, by_id=True, by_sha256=True),
     "pull pictures": Shows(made=_pulled, by_id=True, by_sha256=True),
+    # from here on the group is downloaded anew; what is above is made of the dataset from before
+    "dataset": Shows(made=_dataset, by_id=True, by_sha256=True),
+    "quality page": Shows(made=_quality, by_id=True, by_sha256=True),
+    "working copies": Shows(made=_working_copies, by_id=False, by_sha256=True),
+    "pull pictures downloaded anew": Shows(made=_pulled, by_id=True, by_sha256=True),
 }
 
 
@@ -222,7 +281,7 @@ def source(tmp_path: Path) -> Path:
         for number in range(EACH):
             (root / label / f"picture {number}.png").write_bytes(pictures.png(offset * EACH + number))
     for name in (BAD, TWIN):
-        (root / name).write_bytes(pictures.png(1000))
+        (root / name).write_bytes(bad_png())
     return root
 
 
@@ -231,7 +290,11 @@ def config() -> Config:
     shipped = load_config()
     segmentation = shipped.segmentation.model_copy(update={"image_size": 64, "runtime": "torch"})
     return shipped.model_copy(
-        update={"segmentation": segmentation, "dataset": shipped.dataset.model_copy(update={"crop_size": 32})}
+        update={
+            "segmentation": segmentation,
+            "dataset": shipped.dataset.model_copy(update={"crop_size": 32}),
+            "pictures": shipped.pictures.model_copy(update={"working_side": WORKING_SIDE}),
+        }
     )
 
 

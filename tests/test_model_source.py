@@ -50,7 +50,7 @@ def test_another_bucket_of_the_same_server_is_reached(
     ("source", "message"),
     [
         ("", "must be named"),
-        ("wandb:team/project/model:v3", "cannot be taken from W&B yet"),
+        ("wandb:team/model", "must be wandb:ENTITY/PROJECT/ARTIFACT:ALIAS, with /path of one file"),
         ("s3://bucket-only", "must be s3://bucket/key"),
         ("no/such/model.pt", "neither a file nor an object 'no/such/model.pt'"),
         ("/no/such/model.pt", "a local path means nothing on a cluster"),

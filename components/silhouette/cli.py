@@ -113,13 +113,17 @@ def _main(
 def version(group: Group, source: Source = "") -> None:
     """Digest what there is to work on.
 
-    A different digest means that pictures, labels or settings changed.
+    A different digest means that pictures, labels, settings or what the badlist says of the pictures changed.
     """
     with command():
+        from silhouette.database import connect
         from silhouette.source_version.version import source_version
         from silhouette.store import open_store
 
-        show(source_version(group=group, source=source, store=open_store(), config=_config()))
+        with connect() as connection:
+            show(
+                source_version(group=group, source=source, store=open_store(), connection=connection, config=_config())
+            )
 
 
 @app.command()
@@ -165,7 +169,7 @@ def segment(
     group: Group = "",
     pixsets: Pixsets = "",
     model_path: Annotated[
-        str, typer.Option(help="YOLO segmentation model: FILE or s3://bucket/key. [default: as configured]")
+        str, typer.Option(help="YOLO segmentation model: FILE, s3:// or wandb: address. [default: as configured]")
     ] = "",
     process_all: Annotated[
         bool, typer.Option("--process-all", help="Do pictures again that it has seen; not those with a verdict.")

@@ -1,14 +1,15 @@
-"""`silhouette reproduce`, `silhouette tune` and `silhouette wandb`: around a training."""
+"""`silhouette reproduce`, `tune`, `wandb` and `fetch-model`: around a training."""
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from silhouette.command import Group, Work, command, need, show, state_dir, tell, work_folder
+from silhouette.command import Group, Work, answer, command, need, show, state_dir, tell, work_folder
 from silhouette.errors import SilhouetteError
 from silhouette.names import safe_key
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer) -> None:
     """Give the command line these commands."""
     app.command()(reproduce)
     app.command()(tune)
+    app.command("fetch-model")(fetch_model)
     app.add_typer(wandb, name="wandb")
 
 
@@ -81,6 +83,24 @@ def tune(
             device=device,
         )
         show(report)
+
+
+def fetch_model(
+    artifact_name: Annotated[
+        str, typer.Option(help="ENTITY/PROJECT/ARTIFACT:ALIAS at Weights & Biases; /path behind it for one file alone.")
+    ],
+    to: Annotated[Path | None, typer.Option(help="Folder for its files. [default: the artifact's name]")] = None,
+) -> None:
+    """Fetch a model from Weights & Biases.
+
+    All files of the artifact, proved to have the digests that it was logged with; WANDB_API_KEY must be set.
+    """
+    with command():
+        from silhouette.wandb_artifacts.fetch import fetch_artifact
+
+        report = fetch_artifact(artifact_name, to=to)
+        lines = [f"{digest}  {name}" for name, digest in report.files.items()]
+        answer(dataclasses.asdict(report), [f"{report.artifact}, digest {report.digest}, in {report.folder}", *lines])
 
 
 @wandb.command()

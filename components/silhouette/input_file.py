@@ -1,8 +1,8 @@
-"""Resolve where a file is that a run names to a file on this disk: a path, an object of the store, an s3:// address.
+"""Resolve where a file is that a run names to a file on this disk: a path, an object of the store, an address.
 
-Reads the store and the local disk; writes the fetched file into a folder of the caller, or what a run is to find again
-under `inputs/<sha256>/` in the store. When the source carries
-a SHA-256 (64 hexadecimal digits as one of its parts, as `inputs/<sha256>/<name>` does) the bytes must have it.
+Reads the local disk, the store and, of ``wandb:`` addresses, Weights & Biases; writes the fetched file into a folder of
+the caller, or what a run is to find again under `inputs/<sha256>/` in the store. When the source carries a SHA-256 (64
+hexadecimal digits as one of its parts, as `inputs/<sha256>/<name>` does) the bytes must have it.
 """
 
 from __future__ import annotations
@@ -14,27 +14,33 @@ from pathlib import Path, PurePosixPath
 from silhouette.errors import InputError
 from silhouette.file_digest import sha256_of
 from silhouette.store import Store
+from silhouette.wandb_artifacts.artifact import SCHEME
+from silhouette.wandb_artifacts.fetch import fetch_file
 
 _SHA256 = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{64}(?![0-9A-Za-z])")
 PREFIX = "inputs"
-WAYS = "give a FILE, s3://bucket/key, or a key of the store"
+WAYS = "give a FILE, s3://bucket/key, a key of the store, or wandb:ENTITY/PROJECT/ARTIFACT:ALIAS"
 
 
 def resolve_file(source: str, *, what: str, folder: Path, store: Store) -> Path:
     """Return a local file with the bytes.
 
     Args:
-        source: FILE, ``s3://bucket/key`` (any bucket of the store's server), or a key of the store's own bucket.
+        source: FILE, ``s3://bucket/key`` (any bucket of the store's server), a key of the store's own bucket, or
+            ``wandb:ENTITY/PROJECT/ARTIFACT:ALIAS``, with ``/path`` behind it where the artifact has several files.
         what: What it is, for messages: ``the model``.
         folder: Where a fetched file goes; made when it is missing.
         store: The store.
 
     Raises:
         InputError: There is no such file, or its bytes are not those that its name promises.
-        ServiceError: The store cannot be reached.
+        SettingError: It is at Weights & Biases, and there is no key.
+        ServiceError: The store or Weights & Biases cannot be reached.
     """
     if not source.strip():
         raise InputError(f"{what} must be named, got an empty text; {WAYS}")
+    if source.startswith(SCHEME):
+        return fetch_file(source, what=what, folder=folder)
     local = Path(source)
     if local.is_file():
         return _checked(local, source, what)
@@ -69,8 +75,7 @@ def pin_file(source: str, *, what: str, store: Store) -> str:
         store: The store.
 
     Raises:
-        InputError: As in `resolve_file`.
-        ServiceError: The store cannot be reached.
+        SilhouetteError: As `resolve_file`.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = resolve_file(source, what=what, folder=Path(folder), store=store)

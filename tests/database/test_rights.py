@@ -47,6 +47,8 @@ def ingest(connection: psycopg.Connection) -> None:
     pictures.keep(connection, RECORD)
     pictures.keep(connection, RECORD)
     pictures.restore(connection, [RECORD])
+    badlist.entries(connection)
+    badlist.contents_since(connection)
     for numbers in ([1, 2], [1, 3]):
         rows = [picture(number) for number in numbers]
         labels.replace(connection, group="g", dataset_digest="a" * 64, pictures=rows)

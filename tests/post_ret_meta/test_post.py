@@ -363,6 +363,12 @@ def test_a_badlisted_picture_is_not_sent_and_told_when_the_service_has_it(
     report = post()
     assert (report.known, report.badlisted, report.still_there, report.failed) == (1, 2, 1, {})
     assert "p1: it is on the badlist, and the service has a document of it from before" in caplog.text
+    caplog.clear()
+    world.rows[GROUP] = [row for row in world.rows[GROUP] if row.picture_id == "p2"]
+    world.write()  # as the next download leaves the two out
+    report = post()
+    assert (report.known, report.badlisted, report.still_there, report.failed) == (1, 2, 1, {})
+    assert "p1: it is on the badlist, and the service has a document of it from before" in caplog.text
 
 
 def test_a_document_of_other_bytes_is_not_sent(world: World, service: FaultyService, post: Post) -> None:

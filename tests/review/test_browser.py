@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from silhouette.contracts.dataset import PictureRow
 from silhouette.database import badlist
 from tests.browser import Browser, Tab, find_browser, running
-from tests.review.conftest import GROUP, OTHER, World, person
+from tests.review.conftest import GROUP, HEIGHT, OTHER, WIDTH, World, person
 from tests.review.serving import reviewing
 from tests.review.test_verdicts import gone
 
@@ -183,6 +185,101 @@ def test_a_bulk_says_how_many_and_is_undone_whole(opened: Open, group: World) ->
     tab.press("ArrowLeft", "a")  # a verdict that is changed by keys has a reason of its own
     cards(tab, "approved", 1)
     assert group.status(2)[3] == "changed on a second look"
+
+
+def many(group: World, count: int) -> range:
+    """Add so many pictures without bytes, one person on each, surer than all others."""
+    numbers = range(100, 100 + count)
+    for number in numbers:
+        sha256 = hashlib.sha256(str(number).encode()).hexdigest()
+        group.rows[number] = PictureRow(
+            picture_id=f"picture {number}", object_key="pictures/none", sha256=sha256, width=WIDTH, height=HEIGHT,
+            label="dress",
+        )  # fmt: skip
+        group.keep(number, object_key="pictures/none")
+    group.label(*group.rows)
+    group.segment({number: [person(0.97)] for number in numbers})
+    return numbers
+
+
+def statuses(group: World) -> dict[str, int]:
+    rows = group.connection.execute("SELECT status, count(*) FROM segmentations GROUP BY status").fetchall()
+    return dict(rows)
+
+
+def test_a_bulk_over_the_whole_filter_reaches_every_page_and_is_undone_whole(opened: Open, group: World) -> None:
+    many(group, 504)  # 510 in all, 60 on a page, 500 in a request
+    tab = opened("anna")
+    tab.wait("document.querySelector('#preparing').innerText === ''")
+    tab.press("e")
+    tab.wait("document.querySelector('#selected').innerText === 'all 510 that fit'")
+    tab.press("ArrowRight", "x")
+    assert tab.text("#selected") == "59 selected", "a selection by hand is of this page alone"
+    tab.press("Escape", "e")
+    tab.wait("document.querySelector('#selected').innerText === 'all 510 that fit'")
+    tab.press("a")
+    tab.wait("document.querySelector('#sure').open")
+    assert tab.text("#sure-title") == "Approve 510 pictures?"
+    assert tab.text("#sure p") == "These are all that fit the filters, on every page."
+    tab.press("Escape")
+    tab.wait("!document.querySelector('#sure').open")
+    assert statuses(group) == {"unchecked": 510}
+    tab.press("a")
+    tab.wait("document.querySelector('#sure').open")
+    tab.press("Enter")
+    cards(tab, "approved", 60)
+    tab.wait("document.querySelector('.chip.approved b').innerText === '510'")
+    assert statuses(group) == {"approved": 510}
+    tab.press("u")
+    cards(tab, "unchecked", 60)
+    tab.wait("document.querySelector('.chip.unchecked b').innerText === '510'")
+    assert statuses(group) == {"unchecked": 510}
+
+
+def test_a_bulk_over_a_filter_needs_a_reason_to_reject_and_leaves_what_does_not_fit(opened: Open, group: World) -> None:
+    tab = opened("anna")
+    tab.evaluate("document.querySelector('[name=max_people]').value = '1'")
+    tab.evaluate("document.querySelector('[name=max_people]').dispatchEvent(new Event('input', {bubbles: true}))")
+    tab.wait(CARD.format("", 5))
+    tab.click("[data-do=everything]")
+    tab.wait("document.querySelector('#selected').innerText === 'all 5 that fit'")
+    tab.press("r")
+    tab.wait("document.querySelector('#reason').open")
+    assert tab.text("#reason-title") == "Why reject these 5 pictures?"
+    tab.press("6")
+    tab.wait("document.querySelector('#sure').open")
+    assert tab.text("#sure-title") == "Reject 5 pictures?"
+    tab.press("Enter")
+    cards(tab, "rejected", 5)
+    assert statuses(group) == {"rejected": 5, "unchecked": 1}
+    assert group.status(0) == ("rejected", 1, "anna", "the picture is of no use")
+    assert group.status(1)[0] == "unchecked"
+
+
+def test_what_changes_while_a_bulk_over_the_filter_is_meant_is_left_and_told(opened: Open, group: World) -> None:
+    numbers = many(group, 64)
+    tab = opened("anna")
+    tab.wait("document.querySelector('#preparing').innerText === ''")
+    tab.press("e")
+    tab.wait("document.querySelector('#selected').innerText === 'all 70 that fit'")
+    group.connection.execute(
+        "UPDATE segmentations SET status = 'rejected', reviewer = 'boris', reason = 'seen better',"
+        " revision = revision + 1 WHERE picture_sha256 = ANY(%s)",
+        ([group.sha(1), *(group.sha(number) for number in numbers[-25:])],),
+    )
+    tab.press("n")
+    tab.wait("document.querySelector('#sure').open")
+    tab.press("Enter")
+    tab.wait("document.querySelector('[data-kind=problems]')")
+    said = tab.text("[data-kind=problems] div")
+    assert said.startswith("44 nobody here, 26 not:")
+    assert said.endswith("and 6 more")
+    assert "boris rejected it at " in said
+    assert statuses(group) == {"nobody": 44, "rejected": 26}
+    assert group.status(1)[2:] == ("boris", "seen better")
+    tab.press("u")
+    tab.wait("document.querySelector('.chip.unchecked b').innerText === '44'")
+    assert statuses(group) == {"unchecked": 44, "rejected": 26}
 
 
 def test_of_two_browsers_the_second_sees_who_was_quicker(opened: Open, group: World) -> None:

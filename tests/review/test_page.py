@@ -119,6 +119,31 @@ def test_pages_follow_one_another_and_show_everything_once(
     assert found == (BY_DOUBT if order == "doubtful" else BY_DOUBT[::-1])
 
 
+@pytest.mark.parametrize("at_once", [1, 4, 6, 7])
+def test_everything_that_fits_is_listed_with_what_a_verdict_has_to_name(
+    client: TestClient, group: World, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("silhouette.review.desk.MOST_LISTED", at_once)
+    group.connection.execute(
+        "UPDATE segmentations SET status = 'approved', reviewer = 'x', revision = revision + 1"
+        " WHERE picture_sha256 = %s",
+        (group.sha(4),),
+    )
+    badlist.add(group.connection, ["picture 5"])
+    found: list[dict[str, Any]] = []
+    after = ""
+    while after is not None:
+        answer = client.get("/api/fitting", params={"model": MODEL, "max_score": 0.9, "after": after}).json()
+        found, after = found + answer["pictures"], answer["after"]
+    assert found == [
+        {"sha256": group.sha(1), "revision": 0, "status": "unchecked"},
+        {"sha256": group.sha(4), "revision": 1, "status": "approved"},
+        {"sha256": group.sha(3), "revision": 0, "status": "unchecked"},
+        {"sha256": group.sha(0), "revision": 0, "status": "unchecked"},
+    ]
+    assert client.get("/api/fitting", params={"model": MODEL, "order": "sure"}).status_code == 400
+
+
 def test_a_page_goes_on_where_it_was_although_verdicts_change_what_fits(client: TestClient, group: World) -> None:
     first = client.get("/api/pictures", params={"statuses": "unchecked", "limit": 2}).json()
     group.connection.execute(

@@ -30,7 +30,9 @@ from silhouette.segment_people.records import Orders, Records
 from silhouette.segment_people.segment import segment_people
 from silhouette.store import Store
 from silhouette.working_copy import WorkingPicture
+from tests.loopback import serving
 from tests.segment_people import pictures, tiny_models
+from tests.wandb_server import KEY, WandbServer
 
 CONFIG = SegmentationConfig(
     model_path="unused", person_class="person", image_size=64, min_score=0.25, runtime="torch", device="cpu"
@@ -80,6 +82,21 @@ def test_every_picture_is_segmented_once(
         if found.person:
             outline = contours.decode(found.person.contours)
             assert contours.to_mask(outline, width=found.width, height=found.height).any()
+
+
+def test_a_model_at_weights_and_biases_is_the_same_segmenter_as_its_file(
+    store: Store, connection: psycopg.Connection, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pictures.put_dataset(store, tmp_path / "dataset", 4)
+    first = segment_people(dataset=folder, model=model, store=store, connection=connection, config=CONFIG)
+    server = WandbServer(versions=[{"tiny.pt": Path(model).read_bytes()}])
+    with serving(server.app) as url:
+        server.base, server.files_url = url, f"{url}/files"
+        monkeypatch.setenv("WANDB_BASE_URL", url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        address = "wandb:team/outfits/model:latest"
+        again = segment_people(dataset=folder, model=address, store=store, connection=connection, config=CONFIG)
+    assert (again.model_digest, again.already_done) == (first.model_digest, 4)
 
 
 def test_other_settings_are_another_segmenter(

@@ -95,6 +95,37 @@ def contents(connection: psycopg.Connection) -> set[str]:
     return {row[0] for row in rows}
 
 
+def contents_since(connection: psycopg.Connection) -> dict[str, datetime]:
+    """Return `contents` with the time at which the first id of each came on the list."""
+    with guarded(connection):
+        rows = connection.execute(
+            """
+            SELECT sha256, min(added_at) FROM (
+                SELECT sha256, added_at FROM badlist JOIN pictures USING (picture_id) WHERE sha256 <> ''
+                UNION ALL SELECT picture_sha256, added_at FROM badlist JOIN labels USING (picture_id)
+            ) AS bad GROUP BY sha256
+            """
+        ).fetchall()
+    return {row[0]: row[1] for row in rows}
+
+
+def left_out(connection: psycopg.Connection, *, groups: Collection[str]) -> list[str]:
+    """Return the ids of the badlist, or of its bytes, that the groups had and have no more, sorted."""
+    with guarded(connection):
+        rows = connection.execute(
+            f"""
+            SELECT picture_id FROM labels JOIN groups ON groups.id = labels.group_id WHERE name = ANY(%s)
+            GROUP BY picture_id
+            HAVING bool_and(withdrawn_at IS NOT NULL) AND (
+                picture_id IN (SELECT picture_id FROM badlist) OR bool_or(picture_sha256 IN ({CONTENTS}))
+            )
+            ORDER BY picture_id
+            """,  # noqa: S608  ours
+            (list(groups),),
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
 def unknown(connection: psycopg.Connection, picture_ids: Collection[str]) -> list[str]:
     """Return those of the ids under which no picture ever came in, sorted."""
     with guarded(connection):

@@ -21,7 +21,7 @@ from silhouette.errors import ServiceError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"
+HEAD = "0007"
 LOCK_ID = 7_232_614_112_051  # any constant; the process that migrates holds this advisory lock
 _LOG = logging.getLogger(__name__)
 _ONE_THREAD = threading.Lock()  # alembic's context is global to the process

@@ -96,6 +96,21 @@ def known_by_content(connection: psycopg.Connection, *, sha256s: Collection[str]
     return {record.sha256: record for record in records}
 
 
+def with_contents(
+    connection: psycopg.Connection, *, origin: str, sha256s: Collection[str]
+) -> dict[tuple[str, str], str]:
+    """Return the SHA-256 of the pictures of an origin that have one of these, by name and stamp.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    with guarded_statement(connection):
+        rows = connection.execute(
+            "SELECT name, stamp, sha256 FROM pictures WHERE origin = %s AND sha256 = ANY(%s)", (origin, list(sha256s))
+        ).fetchall()
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
 def write_often(connection: psycopg.Connection) -> None:
     """Let commits of this connection not wait for the disk, for a row a picture.
 

@@ -1,7 +1,7 @@
 """Report: how many pictures and people there are, by group, model, status and age.
 
 A model sees bytes, so statuses are counted by content: the same bytes under two ids of a group are one. Pictures on
-the badlist are counted like others, and once more by themselves.
+the badlist are counted by themselves, and like others until the next download leaves them out.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class GroupCount:
         pictures: By id.
         contents: By content.
         labels: Pictures by label, by id.
-        badlisted: Pictures that are on the badlist, by id.
+        badlisted: Pictures that the group has, or had, and that are on the badlist, by id.
         statuses: By model and status.
     """
 
@@ -97,9 +97,7 @@ def _count(connection: psycopg.Connection, group_id: int, name: str) -> GroupCou
         (group_id,),
     ).fetchall()
     badlisted = connection.execute(
-        """
-        SELECT count(*) FROM badlist JOIN labels USING (picture_id) WHERE group_id = %s AND withdrawn_at IS NULL
-        """,
+        "SELECT count(DISTINCT picture_id) FROM badlist JOIN labels USING (picture_id) WHERE group_id = %s",
         (group_id,),
     ).fetchone()
     counted = connection.execute(

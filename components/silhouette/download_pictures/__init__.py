@@ -1,6 +1,6 @@
 """Pictures and labels of a group, or of pixsets, into the store; hostile files into quarantine.
 
-Reads    the picture service, a folder, or an S3 prefix; what earlier runs recorded
+Reads    the picture service, a folder, or an S3 prefix; what earlier runs recorded; the badlist
 Writes   store ``pictures/``, ``working/``, ``datasets/``, ``quarantine/``, ``meta/`` (docs/ingest.md); the table
          ``pictures`` of PostgreSQL; the dataset folder (contracts/dataset.py) with its quality report
 Talks to the picture service, the store, PostgreSQL

@@ -5,17 +5,20 @@ Reads the source, the store and the records in the database; writes the store, t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from silhouette.config import PicturesConfig
+from silhouette.contracts.dataset import BADLISTED
 from silhouette.database import pictures
 from silhouette.database.pictures import PictureRecord
 from silhouette.download_pictures.archive import Archive
 from silhouette.download_pictures.door import admit, judged_by
-from silhouette.download_pictures.scratch import Scratch
+from silhouette.download_pictures.scratch import BAD_BYTES, BAD_ID, Scratch
 from silhouette.errors import PictureError
+from silhouette.picture_source.badlisted import Barred, find_barred
 from silhouette.picture_source.listing import Listing, SourcePicture, in_batches
 from silhouette.picture_source.source import Source
 from silhouette.store import Store
@@ -51,6 +54,8 @@ class Task:
     known: PictureRecord | None
     adopted: bool
     """The record is of the same bytes under another name."""
+    barred: Barred | None = None
+    """It must not be used."""
 
 
 class Bringer:
@@ -83,6 +88,7 @@ class Bringer:
         self._judged_by = judged_by(limits)
         self._is_small = len(listing) < _LIST_FROM  # asked once: it counts all rows
         self._listed_store = False
+        self._barred = find_barred(listing, source, connection)
 
     def tasks(self) -> Iterator[Task]:
         """Yield the listing's pictures with what is known of them."""
@@ -96,6 +102,11 @@ class Bringer:
             for picture in some:
                 record = known.get(picture.picture_id)
                 adopted = record is not None and not self._is_named(record, picture)
+                if barred := self._barred.get(picture.picture_id):
+                    yield Task(picture=picture, known=record, adopted=adopted, barred=barred)
+                    continue
+                if record and record.reason == BADLISTED:  # it was, and may be used again
+                    record = None
                 yield Task(picture=picture, known=self._if_stored(record), adopted=adopted)
 
     def bring(self, task: Task) -> Outcome:
@@ -104,6 +115,8 @@ class Bringer:
         Raises:
             ServiceError: Store or database failed.
         """
+        if task.barred:
+            return self._bar(task, task.barred)
         picture, known = task.picture, task.known
         if known and known.object_key and not self._listed_store and not all(map(self._store.exists, _keys(known))):
             known = None
@@ -136,6 +149,33 @@ class Bringer:
         return Outcome(picture=picture, record=record, fetched_bytes=None)
 
     # ---- inside
+
+    def _bar(self, task: Task, barred: Barred) -> Outcome:
+        """Leave a picture of the badlist where it is.
+
+        Bytes that nobody knows are asked for once, to be recognised under another id; they are not opened nor kept.
+        """
+        picture = task.picture
+        known = task.known if task.known and task.known.stamp == picture.stamp else None
+        if known and not barred.by_id:
+            return Outcome(picture=picture, record=known, fetched_bytes=None, asked=False)
+        if known:  # said under this id from now on, so that its bytes are bad wherever they come in
+            known = replace(known, origin=self._source.origin, name=self._name(picture))
+            pictures.keep(self._connection, known)
+            return Outcome(picture=picture, record=known, fetched_bytes=None, asked=False)
+        sha256, fetched_bytes = barred.sha256, None
+        if not sha256:
+            try:
+                fetched = self._source.fetch(picture, max_bytes=int(self._limits.max_megabytes * 1e6))
+            except PictureError as refusal:
+                return Outcome(picture=picture, record=self._refused(picture, refusal), fetched_bytes=0)
+            assert fetched.data is not None, "no ETag was told"
+            sha256, fetched_bytes = hashlib.sha256(fetched.data).hexdigest(), len(fetched.data)
+        detail = BAD_ID if barred.by_id else BAD_BYTES
+        record = self._record(picture, reason=BADLISTED, detail=detail, sha256=sha256)
+        if barred.by_id:
+            pictures.keep(self._connection, record)
+        return Outcome(picture=picture, record=record, fetched_bytes=fetched_bytes, asked=fetched_bytes is not None)
 
     def _name(self, picture: SourcePicture) -> str:
         return picture.sha256 if self._source.by_content else picture.picture_id

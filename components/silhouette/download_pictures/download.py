@@ -2,7 +2,8 @@
 
 Reads a source (silhouette.picture_source) and what earlier runs recorded; writes store, database and dataset folder as
 the door plate says. A picture that cannot be opened is a recorded row, not the end of the run; a source that fails is
-loud, and a repeated run goes on where this one ended. Nothing here grows with the number of pictures.
+loud, and a repeated run goes on where this one ended. What is on the badlist is not asked for and not in the dataset.
+Nothing here grows with the number of pictures.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from silhouette.config import Config
 from silhouette.contracts import dataset as dataset_contract
-from silhouette.database import labels, pictures
+from silhouette.database import badlist, labels, pictures
 from silhouette.database.pictures import PictureRecord
 from silhouette.download_pictures.archive import Archive
 from silhouette.download_pictures.bring import Bringer
@@ -108,7 +109,7 @@ def download_pictures(
         source: A folder or ``s3://bucket/prefix``; None or empty: the picture service.
         out: The dataset folder to write, with the quality report in it.
         store: Where the bytes go.
-        connection: To a migrated database; records what came in.
+        connection: To a migrated database; has the badlist, records what came in.
         config: Classes, limits, number of workers.
         picture_service: Where the service is; None: what the environment says.
 
@@ -165,6 +166,7 @@ def _download(
         scratch, archive, limits = Scratch(listing), Archive(store, key), config.pictures
         bringer = Bringer(source, listing, scratch, archive, store=store, connection=connection, limits=limits)
         fetched, size_bytes = _bring_all(bringer, source, scratch, len(listing), config)
+        _leave_out_badlisted(scratch, connection)
         withdrawn = scratch.find_withdrawn(archive.earlier_ids(source.origin))
         find_duplicates(scratch.connection, near_distance=limits.near_distance)
         conflicts = dropped(scratch.connection, conflicts=limits.conflicts, near_conflicts=limits.near_conflicts)
@@ -233,6 +235,12 @@ def _bring_all(bringer: Bringer, source: Source, scratch: Scratch, total: int, c
             " (pictures.max_unavailable says how many may be missing)"
         )
     return fetched, size_bytes
+
+
+def _leave_out_badlisted(scratch: Scratch, connection: psycopg.Connection) -> None:
+    """Leave out what is of the badlist now that all bytes are known; `Bringer` knew of some before it asked."""
+    if listed := {entry.picture_id for entry in badlist.entries(connection)}:
+        scratch.refuse_badlisted(picture_ids=listed, sha256s=badlist.contents(connection))
 
 
 def _require_usable(listing: Listing, scratch: Scratch, minimum: int, *, where: str) -> None:

@@ -7,13 +7,14 @@ Writes tables of its own into the run's SQLite file: ``judged`` (came in), ``rec
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
-from silhouette.contracts.dataset import PictureRow, RefusedPicture
+from silhouette.contracts.dataset import BADLISTED, PictureRow, RefusedPicture
 from silhouette.database.pictures import PictureRecord
 from silhouette.picture_source.listing import Listing, SourcePicture
 
 WITHDRAWN = "withdrawn"
+BAD_ID, BAD_BYTES = "it is on the badlist", "its bytes are on the badlist under another id"
 _SCHEMA = """
     CREATE TABLE judged (
         picture_id TEXT PRIMARY KEY, label TEXT NOT NULL, pixset_id TEXT NOT NULL, split TEXT NOT NULL,
@@ -64,6 +65,21 @@ class Scratch:
             "INSERT OR REPLACE INTO refused (picture_id, reason, detail) VALUES (?, ?, ?)",
             (picture_id, reason, detail),
         )
+
+    def refuse_badlisted(self, *, picture_ids: Container[str], sha256s: Container[str]) -> None:
+        """Leave out of the dataset what came in and is of the badlist.
+
+        Args:
+            picture_ids: The badlist.
+            sha256s: Of all bytes that ever came in under one of its ids.
+        """
+        bad = [
+            (picture_id, BAD_ID if picture_id in picture_ids else BAD_BYTES)
+            for picture_id, sha256 in self.connection.execute("SELECT picture_id, sha256 FROM judged")
+            if picture_id in picture_ids or sha256 in sha256s
+        ]
+        for picture_id, detail in bad:
+            self.refuse(picture_id, BADLISTED, detail)
 
     def note_stored(self, keys: Iterable[str]) -> None:
         """Note which objects the store holds."""

@@ -92,6 +92,12 @@ class Listing:
         number: int = self.connection.execute("SELECT count(*) FROM listed").fetchone()[0]
         return number
 
+    def __contains__(self, picture_id: str) -> bool:
+        """Tell whether the picture is one to fetch."""
+        return (
+            self.connection.execute("SELECT 1 FROM listed WHERE picture_id = ?", (picture_id,)).fetchone() is not None
+        )
+
     def __iter__(self) -> Iterator[SourcePicture]:
         """Yield the pictures to fetch, by id."""
         names = ", ".join(item.name for item in fields(SourcePicture))

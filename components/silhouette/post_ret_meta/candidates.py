@@ -5,7 +5,7 @@ Reads the badlist and the ledger in PostgreSQL and the documents in the store; w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -95,7 +95,7 @@ def read_document(candidate: Candidate, *, store: Store, accepted: Collection[st
     """
     row = candidate.item.row
     if candidate.is_bad:
-        return Outcome(picture_id=row.picture_id, what=BADLISTED, lines=_left_there(candidate))
+        return Outcome(picture_id=row.picture_id, what=BADLISTED, lines=_left_there(candidate.before))
     key = ret_meta.store_key(row.picture_id)
     try:
         data = store.get_bytes(key)
@@ -116,7 +116,19 @@ def read_document(candidate: Candidate, *, store: Store, accepted: Collection[st
     return Ready(document=document, data=data, before=candidate.before)
 
 
-def _left_there(candidate: Candidate) -> list[str]:
-    if candidate.before is None or not candidate.before.has_arrived:
+def left_out(groups: Sequence[str], address: str, connection: psycopg.Connection) -> Iterator[Outcome]:
+    """Tell of every picture that the groups' last downloads left out for the badlist.
+
+    Raises:
+        ServiceError: PostgreSQL went away.
+    """
+    for names in in_batches(badlist.left_out(connection, groups=groups), _AT_ONCE):
+        before = posts.latest(connection, service=address, picture_ids=names)
+        for name in names:
+            yield Outcome(picture_id=name, what=BADLISTED, lines=_left_there(before.get(name)))
+
+
+def _left_there(before: Post | None) -> list[str]:
+    if before is None or not before.has_arrived:
         return []
     return ["it is on the badlist, and the service has a document of it from before; ask its owners to remove that"]

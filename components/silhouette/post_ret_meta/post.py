@@ -20,7 +20,7 @@ from silhouette.database.pictures import write_often
 from silhouette.errors import InputError, ServiceError
 from silhouette.group_pictures import GroupPictures
 from silhouette.picture_source.returned import RetMetaService
-from silhouette.post_ret_meta.candidates import Candidate, Ready, candidates, read_document
+from silhouette.post_ret_meta.candidates import Candidate, Ready, candidates, left_out, read_document
 from silhouette.post_ret_meta.deliver import Failure, Outgoing, deliver
 from silhouette.post_ret_meta.difference import differences
 from silhouette.post_ret_meta.ledger import Ledger
@@ -112,6 +112,8 @@ def post_ret_meta(
             for outcome in outcomes:
                 ledger.write()
                 tally.add(outcome, tell=tell, where=service.where)
+        for outcome in left_out(pictures.groups, service.address, connection):
+            tally.add(outcome, tell=tell, where=service.where)
     counts = tally.outcomes
     if counts.total() == counts[WITHOUT] + counts[BADLISTED]:
         raise InputError(

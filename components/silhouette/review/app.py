@@ -16,7 +16,7 @@ from starlette.routing import Route
 from silhouette.database import doubts
 from silhouette.errors import InputError, PictureError, SilhouetteError
 from silhouette.review import asking
-from silhouette.review.asking import MOST_AT_ONCE, DecideAsked, ModelAsked, PageAsked, UndoAsked
+from silhouette.review.asking import MOST_AT_ONCE, DecideAsked, FittingAsked, ModelAsked, PageAsked, UndoAsked
 from silhouette.review.desk import REASONS
 from silhouette.review.guard import Guard
 from silhouette.review.pictures import NotShownError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
+    from silhouette.database.review_queue import Place
     from silhouette.review.connections import Connections
     from silhouette.review.desk import Desk
     from silhouette.review.guard import Access
@@ -64,6 +65,7 @@ def create_app(room: Room, access: Access) -> ASGIApp:
         Route("/api/group", handlers.group, methods=["GET"]),
         Route("/api/counts", handlers.counts, methods=["GET"]),
         Route("/api/pictures", handlers.page, methods=["GET"]),
+        Route("/api/fitting", handlers.fitting, methods=["GET"]),
         Route("/api/pictures/{sha256}", handlers.detail, methods=["GET"]),
         Route("/api/verdicts", handlers.decide, methods=["POST"]),
         Route("/api/undo", handlers.undo, methods=["POST"]),
@@ -127,8 +129,15 @@ class _Handlers:
             model_digest=self._model(asked.model), filters=asked.filters(), order=asked.order, after=asked.after,
             limit=asked.limit,
         )  # fmt: skip
-        after = f"{page.after.doubt!r}:{page.after.segmentation_id}" if page.after else None
-        return _json({"cards": page.cards, "after": after})
+        return _json({"cards": page.cards, "after": _after(page.after)})
+
+    def fitting(self, request: Request) -> Response:
+        """All pictures that fit the filters, some thousands at once, for one verdict on them."""
+        asked = asking.from_query(FittingAsked, request.query_params)
+        pictures, after = self._room.desk.fitting(
+            model_digest=self._model(asked.model), filters=asked.filters(), after=asked.after
+        )
+        return _json({"pictures": pictures, "after": _after(after)})
 
     def detail(self, request: Request) -> Response:
         """One picture, exactly, with its history."""
@@ -174,6 +183,10 @@ class _Handlers:
         found = resolve_model(self._known, wanted)
         self._room.preparation.want(found)
         return found
+
+
+def _after(place: Place | None) -> str | None:
+    return f"{place.doubt!r}:{place.segmentation_id}" if place else None
 
 
 def resolve_model(known: list[str], given: str) -> str:

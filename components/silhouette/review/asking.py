@@ -28,8 +28,8 @@ class ModelAsked(_Asked):
     model: str = ""
 
 
-class PageAsked(ModelAsked):
-    """A page of the queue, from a query string."""
+class FittingAsked(ModelAsked):
+    """Pictures that fit, from a query string, and where to go on."""
 
     statuses: tuple[Status, ...] = STATUSES
     label: str | None = None
@@ -40,9 +40,7 @@ class PageAsked(ModelAsked):
     min_people: int | None = Field(default=None, ge=0, le=10_000)
     max_people: int | None = Field(default=None, ge=0, le=10_000)
     max_agreement: Share | None = None
-    order: Order = "doubtful"
     after: Place | None = None
-    limit: int = Field(default=60, ge=1, le=MOST_ON_A_PAGE)
 
     @field_validator("statuses", mode="before")
     @classmethod
@@ -69,6 +67,13 @@ class PageAsked(ModelAsked):
     def filters(self) -> Filters:
         """Return which pictures are wanted."""
         return Filters(**{name: getattr(self, name) for name in Filters.__dataclass_fields__})
+
+
+class PageAsked(FittingAsked):
+    """A page of the queue, from a query string."""
+
+    order: Order = "doubtful"
+    limit: int = Field(default=60, ge=1, le=MOST_ON_A_PAGE)
 
 
 class SeenPicture(_Asked):

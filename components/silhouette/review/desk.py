@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     VerdictOf = Callable[[psycopg.Connection, SeenPicture], Verdict]
 
 UNDONE = "undone by its reviewer"
+MOST_LISTED = 5000  # pictures in one answer of `Desk.fitting`
 REASONS = (
     "outline misses a part of the person",
     "outline covers what is not the person",
@@ -78,6 +79,15 @@ class Page:
 
     cards: tuple[Card, ...]
     after: Place | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """A picture that fits the filters: what a verdict on it has to name."""
+
+    sha256: str
+    revision: int
+    status: Status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +149,20 @@ class Desk:
             return Page(cards=tuple(cards), after=found[limit - 1].place if len(found) > limit else None)
 
         return self._connections.run(look)
+
+    def fitting(
+        self, *, model_digest: str, filters: Filters, after: Place | None
+    ) -> tuple[list[Fitting], Place | None]:
+        """Return the next `MOST_LISTED` pictures that fit, without what is drawn of them, and where the next begin."""
+        found = self._connections.run(
+            lambda connection: review_queue.page(
+                connection, group_id=self._group_id, model_digest=model_digest, filters=filters, order="doubtful",
+                after=after, limit=MOST_LISTED + 1,
+            )
+        )  # fmt: skip
+        given = [item.review for item in found[:MOST_LISTED]]
+        listed = [Fitting(sha256=one.picture_sha256, revision=one.revision, status=one.status) for one in given]
+        return listed, found[MOST_LISTED - 1].place if len(found) > MOST_LISTED else None
 
     def detail(self, *, model_digest: str, sha256: str) -> Detail:
         """Return one picture with all that is known of its review.

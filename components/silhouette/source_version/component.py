@@ -23,12 +23,14 @@ def pictures_version(
 
     with step():
         from silhouette.config import load_config
+        from silhouette.database import connect
         from silhouette.names import safe_key
         from silhouette.source_version.version import source_version
         from silhouette.store import open_store
 
         config = load_config().for_run(training={}, gate={}, gpus=gpus)
-        found = source_version(group=group, source=source, store=open_store(), config=config)
+        with connect() as connection:
+            found = source_version(group=group, source=source, store=open_store(), connection=connection, config=config)
         workers = len(extra_workers) + 1
         return (
             found.digest,
@@ -74,6 +76,7 @@ def source_version(
         from pathlib import Path
 
         from silhouette.config import load_config
+        from silhouette.database import connect
         from silhouette.input_file import pin_file, resolve_file
         from silhouette.source_version.version import pixsets_version, source_version
         from silhouette.store import open_store
@@ -94,12 +97,13 @@ def source_version(
         if training_config.weights:
             pinned = pin_file(training_config.weights, what="the file of training.weights", store=store)
             training_config = training_config.model_copy(update={"weights": pinned})
-        found = source_version(group=group, source=source, store=store, config=config)
         background = ""
-        if background_pixsets:
-            with tempfile.TemporaryDirectory() as folder:
+        with connect() as connection, tempfile.TemporaryDirectory() as folder:
+            places = {"store": store, "connection": connection, "config": config}
+            found = source_version(group=group, source=source, **places)
+            if background_pixsets:
                 file = resolve_file(background_pixsets, what="the list of pixsets", folder=Path(folder), store=store)
-                background = pixsets_version(pixsets=file, store=store, config=config).digest
+                background = pixsets_version(pixsets=file, **places).digest
         return (
             found.digest,
             background,

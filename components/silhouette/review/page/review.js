@@ -8,14 +8,15 @@ import { ask } from "./server.js";
 
 const $ = selector => document.querySelector(selector);
 const grid = $("#grid"), filters = $("#filters"), large = $("#large"), notices = $("#notices");
-const PAGE = 60, SECOND_LOOK = "changed on a second look";
+const PAGE = 60, TOLD = 20, SECOND_LOOK = "changed on a second look";
 const VERBS = { approved: "Approve", rejected: "Reject", nobody: "Nobody here on" };
 
 const state = {
   info: null, model: "", cards: [], elements: [], current: 0, anchor: 0, selected: new Set(),
-  places: [""], after: null, done: [], unsaved: [], saving: new Set(), revisions: new Map(), counts: null, generation: 0,
+  everything: null, bulk: false, places: [""], after: null, done: [], unsaved: [], saving: new Set(), revisions: new Map(), counts: null, generation: 0,
 };
 const shaOf = card => card.queued.review.picture_sha256;
+const number = count => count.toLocaleString("en");
 
 function wanted() {
   const query = new URLSearchParams();
@@ -168,7 +169,34 @@ function columns() {
   return next < 1 ? state.elements.length : next;
 }
 
+// all that fit the filters, whatever page they are on, with the revisions that they have now: a verdict names these
+async function selectEverything() {
+  const generation = state.generation, query = wanted(), found = [];
+  query.delete("order");
+  query.set("model", state.model);
+  toast("looking for all that fit");
+  try {
+    for (let after = ""; after !== null;) {
+      query.set("after", after);
+      const part = await ask(`api/fitting?${query}`);
+      if (generation !== state.generation) return;
+      found.push(...part.pictures);
+      after = part.after;
+    }
+  } catch (error) {
+    return notice("page", [`What fits the filters cannot be had: ${error.message}`], [["Try again", selectEverything]]);
+  }
+  if (!found.length) return toast("no picture fits the filters");
+  state.selected.clear();
+  state.cards.forEach(card => state.selected.add(shaOf(card)));
+  select();
+  state.everything = found;
+  $("#selected").textContent = `all ${number(found.length)} that fit`;
+  toast("");
+}
+
 function select() {
+  state.everything = null;
   state.elements.forEach((element, index) => element.setAttribute("aria-selected", state.selected.has(shaOf(state.cards[index]))));
   $("#selected").textContent = state.selected.size ? `${state.selected.size} selected` : "";
 }
@@ -199,26 +227,34 @@ const targets = () => (state.selected.size && !large.open ? state.cards.filter(c
   : state.cards.slice(state.current, state.current + 1)).filter(card => !state.saving.has(shaOf(card)));
 
 async function decide(status) {
-  const chosen = targets().filter(card => card.queued.review.status !== status);
-  if (!chosen.length) return targets().length ? toast(`already ${NAMES[status]}`) : undefined;
+  if (state.bulk) return toast("a bulk is being saved, wait for its end");
+  const everything = large.open ? null : state.everything;
+  const among = (everything ?? targets().map(card => ({ ...seen(card), status: card.queued.review.status })))
+    .filter(({ sha256 }) => !state.saving.has(sha256));
+  const chosen = among.filter(picture => picture.status !== status);
+  if (!chosen.length) return among.length ? toast(`already ${NAMES[status]}`) : undefined;
   const several = state.selected.size > 0 && !large.open;
   let reason = "";
   if (status === "rejected") {
-    const which = chosen.length === 1 ? titleOf(chosen[0]) : `these ${counted(chosen.length, "picture")}`;
+    const which = chosen.length === 1 ? nameOf(chosen[0].sha256) : `these ${counted(chosen.length, "picture")}`;
     reason = await askReason(`Why reject ${which}?`, state.info.reasons);
     if (!reason) return;
-  } else if (chosen.length > 1) {
-    const given = chosen.filter(card => card.queued.review.status !== "unchecked").length;
-    const more = given ? `${counted(given, "of them has", "of them have")} a verdict already, which this changes.` : "";
-    if (!await areYouSure(`${VERBS[status]} ${counted(chosen.length, "picture")}?`, more)) return;
+  }
+  if (everything || (status !== "rejected" && chosen.length > 1)) {
+    const given = chosen.filter(picture => picture.status !== "unchecked").length;
+    const unprepared = everything && state.counts && state.counts.prepared < state.counts.total;
+    const more = [everything ? "These are all that fit the filters, on every page." : "",
+      unprepared ? "Pictures that are still being prepared are not among them." : "",
+      given ? `${counted(given, "of them has", "of them have")} a verdict already, which this changes.` : ""];
+    if (!await areYouSure(`${VERBS[status]} ${counted(chosen.length, "picture")}?`, more.filter(Boolean).join(" "))) return;
   }
   // a verdict that is changed needs a reason, a first one does not
-  const parts = [["", chosen.filter(card => card.queued.review.status === "unchecked")],
-    [SECOND_LOOK, chosen.filter(card => card.queued.review.status !== "unchecked")]];
-  const requests = parts.filter(([, cards]) => cards.length).map(([fallback, cards]) => ({
+  const parts = [["", chosen.filter(picture => picture.status === "unchecked")],
+    [SECOND_LOOK, chosen.filter(picture => picture.status !== "unchecked")]];
+  const requests = parts.flatMap(([fallback, pictures]) => chunks(pictures).map(some => ({
     address: "api/verdicts", what: `your “${NAMES[status]}”`,
-    body: { status, reason: reason || fallback, pictures: cards.map(seen) },
-  }));
+    body: { status, reason: reason || fallback, pictures: some.map(({ sha256, revision }) => ({ sha256, revision })) },
+  })));
   const saved = send(requests, { verb: NAMES[status] });
   // on at once, or a quick second key would be for the same picture
   if (!several) go(state.current + 1);
@@ -227,9 +263,17 @@ async function decide(status) {
   await saved;
 }
 
+// as many as one request takes
+function chunks(pictures) {
+  const found = [];
+  for (let at = 0; at < pictures.length; at += state.info.most_at_once) found.push(pictures.slice(at, at + state.info.most_at_once));
+  return found;
+}
+
 const seen = card => ({ sha256: shaOf(card), revision: card.queued.review.revision });
 
 async function undo() {
+  if (state.bulk) return toast("a bulk is being saved, wait for its end");
   // undone verdicts count as revisions, too: what is taken back next is older than what is there
   let pictures = state.done.pop()?.map(({ sha256, verdict }) => ({ sha256, verdict, revision: state.revisions.get(sha256) }));
   if (!pictures) {
@@ -237,23 +281,30 @@ async function undo() {
     if (!card || card.queued.review.reviewer !== state.info.reviewer) return toast("nothing of yours to undo here");
     pictures = [seen(card)];
   }
-  const sent = { address: "api/undo", what: "your undo", body: { pictures } };
-  await send([sent], { verb: "undone", undoing: true });
+  const requests = chunks(pictures).map(some => ({ address: "api/undo", what: "your undo", body: { pictures: some } }));
+  await send(requests, { verb: "undone", undoing: true });
 }
 
 async function send(requests, { verb, undoing = false }) {
-  const outcomes = [], model = state.model;
+  const outcomes = [], model = state.model, total = requests.reduce((sum, { body }) => sum + body.pictures.length, 0);
+  let broken = "";
+  const bulk = total > state.info.most_at_once;
+  if (bulk) state.bulk = true;
   for (const request of requests) {
+    if (bulk) toast(`${number(outcomes.length)} of ${number(total)} sent: ${verb}`);
     const shas = new Set(request.body.pictures.map(picture => picture.sha256));
     shas.forEach(sha => state.saving.add(sha));
     state.cards.forEach((card, index) => shas.has(shaOf(card)) && state.elements[index].classList.add("saving"));
     try {
+      if (broken) throw new Error(broken); // one wait for a server that is gone is enough
       const answered = await ask(request.address, { model, ...request.body });
       outcomes.push(...answered.outcomes.map(outcome => ({ ...outcome, request })));
     } catch (error) {
+      broken = error.message;
       outcomes.push(...request.body.pictures.map(({ sha256 }) => ({ sha256, outcome: "unsaved", message: error.message, request })));
     }
   }
+  if (bulk) state.bulk = false;
   const done = outcomes.filter(({ outcome }) => outcome === "done");
   for (const { sha256, review } of outcomes) update(sha256, review);
   if (done.length) toast(`${done.length === 1 ? nameOf(done[0].sha256) : counted(done.length, "picture")}: ${verb}`);
@@ -262,6 +313,8 @@ async function send(requests, { verb, undoing = false }) {
     const given = done.filter(({ request }) => request.address === "api/verdicts");
     if (given.length) state.done.push(given.map(({ sha256, review }) => ({ sha256, verdict: review.revision })));
   }
+  const here = new Set(state.cards.map(shaOf));
+  if (done.some(({ sha256 }) => !here.has(sha256))) count(); // what is on other pages is not counted by `update`
   keep(outcomes.filter(({ outcome }) => outcome === "unsaved"), model);
   tell(outcomes.filter(({ outcome }) => outcome === "conflict" || outcome === "refused"), done.length, verb);
   const index = undoing && done.length ? state.cards.findIndex(card => shaOf(card) === done[0].sha256) : -1;
@@ -292,14 +345,15 @@ function nameOf(sha256) {
 // one message for all that was not done, with who was quicker
 function tell(problems, done, verb) {
   if (!problems.length) return;
-  const lines = problems.map(({ sha256, outcome, message, review, request }) => (outcome === "conflict"
+  const lines = problems.slice(0, TOLD).map(({ sha256, outcome, message, review, request }) => (outcome === "conflict"
     ? `${nameOf(sha256)}: ${sentence(review)}, while you looked. Nothing was overwritten: ${request.what} was not recorded.`
     : `${nameOf(sha256)}: ${message}`));
+  if (problems.length > TOLD) lines.push(`and ${number(problems.length - TOLD)} more`);
   const look = () => {
     const index = state.cards.findIndex(card => shaOf(card) === problems[0].sha256);
     if (index >= 0) { go(index); enlarge(index); }
   };
-  const head = lines.length === 1 && !done ? lines : [`${done} ${verb}, ${problems.length} not:`, ...lines];
+  const head = problems.length === 1 && !done ? lines : [`${done} ${verb}, ${problems.length} not:`, ...lines];
   notice("problems", head, [["Look at it", look]]);
 }
 
@@ -318,6 +372,7 @@ function keep(outcomes, model) {
 }
 
 async function retry() {
+  if (state.bulk) return toast("a bulk is being saved, wait for its end");
   const unsaved = state.unsaved.splice(0);
   notice("unsaved", null);
   if (!unsaved.length) return load();
@@ -376,6 +431,7 @@ function act(name) {
   if (name in VERBS) decide(name);
   else if (name === "undo") undo();
   else if (name === "all") { state.cards.forEach(card => state.selected.add(shaOf(card))); select(); }
+  else if (name === "everything") selectEverything();
   else if (name === "next" || name === "before") turn(name === "next");
   else if (name === "close") large.close();
 }
@@ -394,6 +450,7 @@ const KEYS = {
   o: () => document.body.classList.toggle("no-outlines"), b: () => document.body.classList.toggle("with-boxes"),
   f: () => { large.close(); filters.querySelector("input").focus(); },
   "?": () => $("#help").showModal(),
+  e: () => { if (!large.open) selectEverything(); },
   Enter: () => (large.open ? large.close() : enlarge(state.current)),
   Escape: () => { state.selected.clear(); select(); },
   ArrowLeft: extend => move(-1, extend), ArrowRight: extend => move(1, extend),
