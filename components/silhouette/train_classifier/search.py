@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
     from silhouette.config import TrainingConfig
 
-_LOG = logging.getLogger(__name__)
 TABLE_NAME = "trials.md"
 PAUSE_S = 3.0
 
