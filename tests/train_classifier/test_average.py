@@ -97,6 +97,7 @@ def test_the_better_of_the_two_is_kept_and_both_numbers_are_told(
     assert same(best, weights(plain / training_contract.BEST_CHECKPOINT))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wins", [True, False])
 def test_what_is_kept_is_the_mean_of_the_epochs_or_the_best_one_to_the_bit(
     crops: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wins: bool
@@ -136,6 +137,7 @@ def test_without_the_option_and_with_one_epoch_there_is_no_average(crops: Path, 
     assert report.val_macro_f1 == report.best_val_macro_f1
 
 
+@pytest.mark.long
 def test_an_average_that_was_interrupted_is_made_again_on_an_empty_disk_and_stale_epochs_go(
     crops: Path, tmp_path: Path, fresh_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

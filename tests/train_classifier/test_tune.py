@@ -60,14 +60,14 @@ def test_a_stopped_search_goes_on_and_a_finished_one_does_nothing(
     assert len(made) == 3
     assert search(crops, tmp_path).trials == 2
     assert len(made) == 3
-    assert made[0] == recipe(backbone=BACKBONE)
+    assert made[0] == recipe(backbone=BACKBONE, devices=1)
 
 
 def test_a_trial_that_falls_behind_is_given_up(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.9, 0.9, 0.9, 0.9, 0.1])
 
     class _Report:
-        best_val_macro_f1 = 0.9
+        val_macro_f1 = 0.9
 
     def scoring(**options: Any) -> Any:
         score = next(scores)
