@@ -73,5 +73,6 @@ def inference(
     answers = classify_pictures(
         dataset=pictures.outputs["dataset"], snapshot_digest=snapshot.outputs["digest"],
         model_name=found.outputs["served_model"], version=served_version, settings=found.outputs["dataset"],
+        serving=found.outputs["serving"],
     )  # fmt: skip
     with_triton(on_cpu(answers, title="Classify pictures", cpu="2", cached=False))

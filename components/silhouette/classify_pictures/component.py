@@ -17,6 +17,7 @@ def classify_pictures(
     metrics: Output[Metrics],
     shard: int = 0,
     shards: int = 1,
+    serving: str = "{}",
 ):
     """Classify the group's people through Triton over HTTP into rows and a gallery.
 
@@ -29,7 +30,7 @@ def classify_pictures(
         from pathlib import Path
 
         from silhouette.classify_pictures.classify import GALLERY_NAME, Shard, classify_pictures
-        from silhouette.config import DatasetConfig
+        from silhouette.config import DatasetConfig, ServingConfig
         from silhouette.store import open_store
         from silhouette.triton_client import open_triton
 
@@ -44,6 +45,7 @@ def classify_pictures(
             triton=open_triton(),
             config=DatasetConfig.model_validate_json(settings),
             shard=Shard(number=shard, count=shards),
+            recent_crops=ServingConfig.model_validate_json(serving).recent_crops,
         )
         shutil.copyfile(out / GALLERY_NAME, gallery.path)
         metrics.log_metric("pictures", report.pictures)

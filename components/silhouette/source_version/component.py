@@ -7,7 +7,7 @@ from silhouette.containers import cpu_step
 
 @cpu_step
 def pictures_version(group: str, source: str, gpus: int, model: str = "") -> NamedTuple(
-    "Outputs", [("version", str), ("segmentation", str), ("dataset", str), ("served_model", str)]
+    "Outputs", [("version", str), ("segmentation", str), ("dataset", str), ("served_model", str), ("serving", str)]
 ):
     """Digest what pictures there are, for a pipeline that trains nothing, and name the model that is asked."""
     from silhouette.step import step
@@ -25,6 +25,7 @@ def pictures_version(group: str, source: str, gpus: int, model: str = "") -> Nam
             config.segmentation.model_dump_json(),
             config.dataset.model_dump_json(),
             model or safe_key(group),
+            config.serving.model_dump_json(),
         )
 
 
