@@ -58,6 +58,7 @@ BATCH, CONCURRENCY = 8, 4
 CLASSES = ["dress", "skirt", "trousers", "shorts"]
 DATASET = load_config({}).dataset
 BACKBONE = "tf_efficientnet_lite0"
+TOLD = Path(__file__).parents[2] / "build" / "serving_switch.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,7 +354,7 @@ def switching(*, most_per_s: float, quiet_s: float) -> Iterator[Switching]:
 
 
 def during_ms(what: Switching) -> float:
-    """Return the 99th percentile of the latencies while a version is deployed, by an open loop."""
+    """Return the 99th percentile of the latencies while a version is deployed, by an open loop; `TOLD` has the rest."""
     made, what.version = what.made, what.version + 1
     bundle, judged = _bundle(made.folder / f"next {what.version}", seed=what.version)
     card = model_bundle.read(bundle)
@@ -377,12 +378,14 @@ def during_ms(what: Switching) -> float:
     before = [item for item in answers if item.planned < begun]
     during = [item for item in answers if begun <= item.planned < ended]
     what.before_ms = percentile_s(before, 0.99) * 1000
-    print(
+    told = (
         f"serving.switch: {len(answers)} requests at {per_s:.1f}/s for {len(answers) / per_s:.0f} s of {card.backbone},"
         f" none failed; the switch took {ended - begun:.1f} s; p50 {percentile_s(before, 0.5) * 1000:.0f} ms before and"
         f" {percentile_s(during, 0.5) * 1000:.0f} ms during it, p99 {what.before_ms:.0f} and"
         f" {percentile_s(during, 0.99) * 1000:.0f} ms"
     )
+    TOLD.parent.mkdir(exist_ok=True)  # the frame shows medians only, and the rate is what they are of
+    TOLD.write_text(f"{told}\n", encoding="utf-8")
     return percentile_s(during, 0.99) * 1000
 
 

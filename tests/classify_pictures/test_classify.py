@@ -305,7 +305,7 @@ def test_folder_without_files_or_none_at_all_is_refused(
         classify(source=tmp_path / "empty", detector=OvalFinder(), connection=connection)
     with pytest.raises(InputError, match="must be a folder of pictures"):
         classify(source=tmp_path / "missing", detector=OvalFinder(), connection=connection)
-    with pytest.raises(InputError, match="must get a dataset with its snapshot, or a dataset or a source with"):
+    with pytest.raises(InputError, match="must get a dataset with its snapshot, or with masks and the database"):
         classify()
 
 
