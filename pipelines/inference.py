@@ -32,6 +32,7 @@ def classify_shards(
     model_name: str,
     version: str,
     settings: str,
+    serving: str,
     shards: list,
 ):
     """Classify shards at the same time; each writes what it did into the ledger of the run.
@@ -42,12 +43,13 @@ def classify_shards(
         model_name: Triton's name of the model.
         version: Its version; empty for the latest.
         settings: Of the dataset, as JSON.
+        serving: Of what is served, as JSON.
         shards: One ``i/n`` a worker; none at all is fine.
     """
     with dsl.ParallelFor(items=shards, name="shards") as shard:
         answers = classify_shard(
             dataset=dataset, snapshot_digest=snapshot_digest, model_name=model_name, version=version,
-            settings=settings, shard=shard,
+            settings=settings, serving=serving, shard=shard,
         )  # fmt: skip
         with_triton(on_cpu(answers, title="Classify a shard", cpu="2", cached=False))
 
@@ -110,6 +112,7 @@ def inference(
     asked = {
         "dataset": pictures.outputs["dataset"], "snapshot_digest": snapshot.outputs["digest"],
         "model_name": found.outputs["served_model"], "version": served_version, "settings": found.outputs["dataset"],
+        "serving": found.outputs["serving"],
     }  # fmt: skip
     shards = classify_shards(shards=found.outputs["shards"], **asked).set_display_name("Shards")
     answers = classify_pictures(**asked).after(shards)

@@ -138,7 +138,7 @@ def training(
         answers = classify_pictures(
             dataset=pictures.outputs["dataset"], snapshot_digest=snapshot.outputs["digest"],
             model_name=deployed.outputs["model_name"], version=deployed.outputs["version"],
-            settings=found.outputs["dataset"],
+            settings=found.outputs["dataset"], serving=found.outputs["serving"],
         )  # fmt: skip
         with_triton(on_cpu(answers, title="Classify pictures", cpu="2", cached=False))
 

@@ -128,7 +128,7 @@ def history(group: Group) -> None:
         answer([event.model_dump(mode="json") for event in past], lines or [f"nothing was deployed for {group!r}"])
 
 
-def reconcile() -> None:
+def reconcile(by: By = "") -> None:
     """Make Triton serve what the repository says.
 
     After a restart of the server, or on a new replica.
@@ -141,8 +141,8 @@ def reconcile() -> None:
         from silhouette.triton_client import open_triton
         from silhouette.triton_replicas import other_replicas
 
-        store = open_store()
-        found = [rollout.reconcile(store=store, triton=server) for server in [open_triton(), *other_replicas()]]
+        store, servers = open_store(), [open_triton(), *other_replicas()]
+        found = [rollout.reconcile(store=store, triton=server, by=by or login()) for server in servers]
         lines = [
             f"{report.url}: {len(report.as_wanted)} as wanted, loaded {', '.join(report.loaded) or 'none'}"
             for report in found

@@ -32,17 +32,23 @@ def infer(
     model_path: Annotated[
         str, typer.Option(help="YOLO segmentation model, where nobody was reviewed. [default: as configured]")
     ] = "",
+    masks: Annotated[
+        Path | None,
+        typer.Option(help="A folder of `silhouette masks export --to`: the group's people are those in it."),
+    ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Be worker I, from 0, of N; the last one merges.")] = "0/1",
     work: Work = None,
 ) -> None:
     """Classify pictures through Triton.
 
-    A group's pictures, or a folder's, over HTTP, into rows and a gallery. People are those of the group's snapshot; the
-    segmentation model finds them where there is none. What is done is kept: a run that was killed goes on.
+    A group's pictures, or a folder's, over HTTP, into rows and a gallery. People are those of exported masks where they
+    are named, else of the group's snapshot; the segmentation model finds them where there is none. What is done is
+    kept: a run that was killed goes on.
     """
     with command():
         from silhouette.classify_pictures.classify import Shard, classify_pictures
         from silhouette.config import load_config
+        from silhouette.database import connect
         from silhouette.names import safe_key
         from silhouette.store import open_store
         from silhouette.triton_client import open_triton
@@ -51,16 +57,22 @@ def infer(
             raise InputError("infer must know what to classify, got neither; say --group NAME or --source FOLDER")
         if source and not (model or group):
             raise InputError("infer must know which model answers, got none; say --model NAME or --group NAME")
+        if masks and source:
+            raise InputError("masks are of a group's pictures, got --masks with --source; say --group NAME alone")
         config, store, worker = load_config(), open_store(), Shard.of(shard)
         folder = work_folder(work, source or group)
         with open_triton() as triton, ExitStack() as stack:
             asked = stack.enter_context(_model(model or safe_key(group), store, triton, config))
-            pictures = {"source": Path(source)} if source else _of_group(folder)
-            if "snapshot_digest" not in pictures:
+            pictures: dict[str, Any] = {"source": Path(source)} if source else _of_group(folder)
+            if masks:
+                pictures = {"dataset": pictures["dataset"], "masks": masks}
+                pictures["connection"] = stack.enter_context(connect())
+            elif "snapshot_digest" not in pictures:
                 pictures |= stack.enter_context(_detector(model_path, store, config))
             show(
                 classify_pictures(
                     out=folder / "inference", store=store, triton=triton, config=config.dataset, shard=worker,
+                    recent_crops=config.serving.recent_crops,
                     **asked, **pictures,
                 )
             )  # fmt: skip

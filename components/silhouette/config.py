@@ -178,6 +178,7 @@ class ServingConfig(_Section):
     rate_limit: int = Field(default=0, ge=0)
     max_slowdown: float | None = Field(default=2.0, gt=0)
     max_disagreement: float | None = Field(default=None, ge=0, le=1)
+    recent_crops: int = Field(default=64, ge=0, le=1024)
 
 
 class ModelConfig(_Section):

@@ -7,7 +7,7 @@ handed on is small (crops and a thumbnail), whatever the size of the picture.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from silhouette.contracts import contours as contour_bytes
 from silhouette.contracts.contours import Contours
 from silhouette.contracts.dataset import Dataset, PictureRow, RefusedPicture
+from silhouette.contracts.exported_masks import ExportedMasks
 from silhouette.contracts.snapshot import NOBODY, SnapshotHead, SnapshotRow
 from silhouette.errors import InputError, PictureError
 from silhouette.imaging import cut_person, open_picture
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 THUMBNAIL_SIDE = 260
 BADLISTED, REJECTED, NOT_SEGMENTED = "badlisted", "rejected", "not_segmented"
+NO_MASK, BAD_MASK = "no_mask", "bad_mask"
 _WORKERS = 3  # pictures decoded at the same time; each may take 270 MB
 
 
@@ -112,10 +114,48 @@ def of_dataset(
             outline = contour_bytes.decode(row.contours)
             found.append(_Found(index=row.person_index, box_xyxy=row.box_xyxy, score=row.score, contours=outline))
 
-    def cut(picture: PictureRow) -> CutPicture | RefusedPicture:
-        found = people[picture.sha256]
-        wanted = least_scale_for((person.box_xyxy for person in found), size=shape.size, margin=shape.margin)
+    return _of_known(pictures, lambda row: people[row.sha256], store=store, shape=shape, everyone=everyone)
+
+
+def of_masks(
+    pictures: Sequence[PictureRow], masks: ExportedMasks, *, store: Store, shape: CropShape, everyone: bool
+) -> Iterator[CutPicture | RefusedPicture]:
+    """Yield pictures of a dataset in their order, with the people of exported masks; who was drawn has the score 1.
+
+    Args:
+        pictures: Which ones; each has a row among the masks. One whose mask cannot be read comes back refused.
+        masks: Of them.
+        store: Has the bytes.
+        shape: Of the crops.
+        everyone: Whether the label is meant for every person, or for the largest one.
+    """
+
+    def people_of(row: PictureRow) -> list[_Found]:
         try:
+            people = masks.people(row.sha256, width=row.width, height=row.height)
+        except InputError as error:
+            raise PictureError(BAD_MASK, str(error)) from None
+        return [_drawn(index, contours) for index, contours in people]
+
+    return _of_known(pictures, people_of, store=store, shape=shape, everyone=everyone)
+
+
+def _drawn(index: int, contours: Contours) -> _Found:
+    left, top, right, bottom = contour_bytes.box(contours)
+    box_xyxy = (float(left), float(top), float(right), float(bottom))
+    return _Found(index=index, box_xyxy=box_xyxy, score=1.0, contours=contours)
+
+
+def _of_known(
+    pictures: Sequence[PictureRow], people_of: Callable[[PictureRow], Sequence[_Found]], *, store: Store,
+    shape: CropShape, everyone: bool,
+) -> Iterator[CutPicture | RefusedPicture]:  # fmt: skip
+    """Yield pictures with people who are known; `people_of` may refuse one by PictureError."""
+
+    def cut(picture: PictureRow) -> CutPicture | RefusedPicture:
+        try:
+            found = people_of(picture)
+            wanted = least_scale_for((person.box_xyxy for person in found), size=shape.size, margin=shape.margin)
             opened = read_picture(store, picture, least_scale=wanted)
         except PictureError as error:
             return RefusedPicture(picture_id=picture.picture_id, reason=error.reason, detail=error.detail)

@@ -44,6 +44,14 @@ class Part:
     onnx_sha256: str
 
 
+def standby_name(classifier: Part) -> str:
+    """Return the name under which the very file of a classifier may answer while its own version does not.
+
+    `deploy_model` serves it there for the moments of a switch to other classes.
+    """
+    return f"{classifier.model}--{classifier.onnx_sha256[:16]}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class PictureSettings:
     """All that a picture model is made of; a version of it never changes.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,15 @@ import triton_python_backend_utils as pb_utils
 from silhouette.detection import Pixels
 from silhouette.detector_onnx import OnnxDetector
 from silhouette.errors import PictureError
-from silhouette.picture_answer import INPUT_NAME, OUTPUT_NAME, SETTINGS_NAME, Part, PictureSettings, answer_picture
+from silhouette.picture_answer import (
+    INPUT_NAME,
+    OUTPUT_NAME,
+    SETTINGS_NAME,
+    Part,
+    PictureSettings,
+    answer_picture,
+    standby_name,
+)
 
 # the stub of 2.51 was built against numpy 1: under 2 its Tensor(name, array) sends no numbers; DLPack goes round that
 _NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
@@ -115,8 +124,16 @@ class TritonPythonModel:
         return self.detector.detect([pixels])[0]
 
     def _classify(self, crops: Pixels) -> Any:
-        known = self.settings
-        return ask(known.classifier, known.classifier_input, crops, [known.classifier_output])[0]
+        known, part = self.settings, self.settings.classifier
+        try:
+            return ask(part, known.classifier_input, crops, [known.classifier_output])[0]
+        except PartError:
+            standby = replace(part, model=standby_name(part), version="1")
+            try:
+                return ask(standby, known.classifier_input, crops, [known.classifier_output])[0]
+            except PartError:  # there is one during a switch only: the first reason is the one to tell
+                pass
+            raise
 
 
 def _refusal(message: str, code: Any) -> Any:

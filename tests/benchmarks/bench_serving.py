@@ -1,5 +1,7 @@
 """How much of ONNX Runtime is left behind Triton: batches of crops, pictures' bytes, and a whole `classify_pictures`.
 
+And what a switch of versions costs those who ask meanwhile: the 99th percentile of a steady rate, during and before.
+
 The classifier is the architecture that the first run trains, with random weights; pictures and segmenter are those of
 `bench_segment`. Both sides share the machine's cores: Triton and its client here, one process there. The other side of
 `infer` reads, decodes and cuts in the same way and asks ONNX Runtime in its own process, without ledger or page.
@@ -30,7 +32,7 @@ import numpy.typing as npt
 from pipelines.embedded import down, up
 from silhouette import cut_people, served_segmenter
 from silhouette.classify_pictures.classify import classify_pictures
-from silhouette.config import load_config
+from silhouette.config import ServingConfig, load_config
 from silhouette.contracts import contours, model_bundle, snapshot
 from silhouette.contracts import dataset as datasets
 from silhouette.contracts import evaluation as evaluations
@@ -50,11 +52,13 @@ from silhouette.store import Store, open_store
 from silhouette.triton_client import Triton, open_triton
 from tests.benchmarks import Benchmark
 from tests.benchmarks.bench_segment import CONFIG, _jpegs
+from tests.serving.open_loop import Offer, offering, percentile_s
 
 BATCH, CONCURRENCY = 8, 4
 CLASSES = ["dress", "skirt", "trousers", "shorts"]
 DATASET = load_config({}).dataset
 BACKBONE = "tf_efficientnet_lite0"
+TOLD = Path(__file__).parents[2] / "build" / "serving_switch.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,8 @@ class Served:
     folder: Path
     model: str
     picture_model: str
+    request_path: Path
+    header_length: int
     onnx: Path
     segmenter: served_segmenter.SegmenterCard
     crops: npt.NDArray[np.uint8]
@@ -113,23 +119,24 @@ def _prepare(
     rng = np.random.default_rng(0)
     made = Served(
         environ=environ, folder=folder, model=deployed.model, picture_model=deployed.picture_model,
+        request_path=deployed.request_path, header_length=deployed.header_length,
         onnx=bundle / ONNX_NAME, segmenter=segmenter, jpegs=jpegs, snapshots={},
         crops=rng.integers(0, 256, (crops_count, DATASET.crop_size, DATASET.crop_size, 3), dtype=np.uint8),
     )  # fmt: skip
     return replace(made, snapshots={number: _group(made, number) for number in groups})
 
 
-def _bundle(folder: Path) -> tuple[Path, Path]:
-    """Write a judged bundle with a network that nobody trained."""
+def _bundle(folder: Path, *, seed: int = 0) -> tuple[Path, Path]:
+    """Write a judged bundle with a network that nobody trained; another seed gives another."""
     import timm
     import torch
 
     from silhouette.export_model import served as exporter
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     net = timm.create_model(BACKBONE, num_classes=len(CLASSES))
     bundle, judged = folder / "bundle", folder / "evaluation"
-    bundle.mkdir()
+    bundle.mkdir(parents=True)
     judged.mkdir()
     exported = exporter.ServedModel(net, mean=[0.5] * 3, std=[0.5] * 3).eval()
     exporter.write_onnx(exported, bundle / ONNX_NAME, crop_size=DATASET.crop_size, metadata={}, opset=18)
@@ -326,6 +333,79 @@ def main(text: str) -> None:
     print(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024)
 
 
+# ---- a version switch under a steady rate
+
+
+@dataclass(kw_only=True)
+class Switching:
+    """A served model that gets another version while requests come in; `before_ms` is what `during_ms` found first."""
+
+    made: Served
+    most_per_s: float
+    quiet_s: float
+    version: int = 0
+    before_ms: float = 0.0
+
+
+@contextmanager
+def switching(*, most_per_s: float, quiet_s: float) -> Iterator[Switching]:
+    with served(crops_count=64, jpegs_count=3, groups=()) as made:
+        yield Switching(made=made, most_per_s=most_per_s, quiet_s=quiet_s)
+
+
+def during_ms(what: Switching) -> float:
+    """Return the 99th percentile of the latencies while a version is deployed, by an open loop; `TOLD` has the rest."""
+    made, what.version = what.made, what.version + 1
+    bundle, judged = _bundle(made.folder / f"next {what.version}", seed=what.version)
+    card = model_bundle.read(bundle)
+    per_s = min(what.most_per_s, _single_crops_per_s(made) / 2)
+    offer = Offer(
+        url=made.triton.url, model=made.model, body_path=str(made.request_path), header_length=made.header_length,
+        per_s=per_s,
+    )  # fmt: skip
+    with offering(offer) as answers:
+        time.sleep(what.quiet_s)
+        begun = time.monotonic()
+        deploy_model(
+            bundle=bundle, evaluation=judged, store=made.store, triton=made.triton, out=made.folder / "deployed",
+            serving=ServingConfig(max_slowdown=None),
+        )  # fmt: skip
+        ended = time.monotonic()
+        time.sleep(what.quiet_s)
+    failed, versions = [item.error for item in answers if item.error], {item.version for item in answers}
+    if failed or len(versions) != 2:
+        raise RuntimeError(f"no request may fail and two versions must answer, got {failed[:3]} and {versions}")
+    before = [item for item in answers if item.planned < begun]
+    during = [item for item in answers if begun <= item.planned < ended]
+    what.before_ms = percentile_s(before, 0.99) * 1000
+    told = (
+        f"serving.switch: {len(answers)} requests at {per_s:.1f}/s for {len(answers) / per_s:.0f} s of {card.backbone},"
+        f" none failed; the switch took {ended - begun:.1f} s; p50 {percentile_s(before, 0.5) * 1000:.0f} ms before and"
+        f" {percentile_s(during, 0.5) * 1000:.0f} ms during it, p99 {what.before_ms:.0f} and"
+        f" {percentile_s(during, 0.99) * 1000:.0f} ms"
+    )
+    TOLD.parent.mkdir(exist_ok=True)  # the frame shows medians only, and the rate is what they are of
+    TOLD.write_text(f"{told}\n", encoding="utf-8")
+    return percentile_s(during, 0.99) * 1000
+
+
+def before_ms(what: Switching) -> float:
+    return what.before_ms
+
+
+def _single_crops_per_s(made: Served) -> float:
+    """Return how many requests of one crop the machine answers when it does nothing else."""
+    triton = made.triton
+    asked = [(None, made.crops[number : number + 1]) for number in range(len(made.crops))]
+    start = time.perf_counter()
+    answered = sum(len(rows) for _, rows in triton.infer_many(made.model, asked, in_flight=CONCURRENCY))
+    return answered / (time.perf_counter() - start)
+
+
+def small_switching() -> AbstractContextManager[Switching]:
+    return nullcontext(Switching(made=_small(), most_per_s=10.0, quiet_s=1.0))
+
+
 @functools.cache
 def _small() -> Served:
     """Serve once for all that a test runs, till the end of its process."""
@@ -356,6 +436,10 @@ BENCHMARK = (
     Benchmark(
         name="serving.memory", ours=most_mb, other=least_mb, target=1.15, unit="MB", repetitions=1, warmups=0,
         setup=partial(served, crops_count=8, jpegs_count=60, groups=(300, 2000)), small=small,
+    ),
+    Benchmark(  # last: it deploys another version of what the others ask
+        name="serving.switch", ours=during_ms, other=before_ms, target=2.0, unit="ms", repetitions=1, warmups=0,
+        setup=partial(switching, most_per_s=50.0, quiet_s=25.0), small=small_switching,
     ),
 )  # fmt: skip
 

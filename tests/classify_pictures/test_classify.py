@@ -16,7 +16,7 @@ from PIL import Image
 
 from silhouette.classify_pictures.classify import GALLERY_NAME, REPORT_NAME, ClassifyReport, classify_pictures
 from silhouette.config import DatasetConfig, load_config
-from silhouette.contracts import contours, dataset, predictions, scores, snapshot
+from silhouette.contracts import contours, dataset, predictions, scores, snapshot, traffic
 from silhouette.contracts.dataset import Dataset, PictureRow
 from silhouette.contracts.snapshot import SnapshotHead, SnapshotRow
 from silhouette.database import connect
@@ -140,6 +140,23 @@ def test_people_are_classified_and_counted_against_their_labels(
     assert all(row.probability > 0.4 for row in rows)
     for name in (predictions.FILE_NAME, predictions.PARQUET_NAME, GALLERY_NAME, REPORT_NAME):
         assert served_store.get_bytes(f"inference/colours/{name}") == (tmp_path / "out" / name).read_bytes()
+
+
+def test_a_bounded_sample_of_the_crops_is_kept_and_taken_away_when_none_is_wanted(
+    classify: Classify, group: Group, served_store: Store, model: str, config: DatasetConfig
+) -> None:
+    for number, name in enumerate([*COLOURS] * 3):
+        group.add(f"p{number}", name, [(name, 80, 1.0)])
+    given = group.write()
+    assert classify(**given, recent_crops=4).new == 9
+    kept = traffic.recent(served_store, model, crop_size=bundles.SIZE)
+    assert kept.shape == (4, bundles.SIZE, bundles.SIZE, 3)
+    centre = kept[:, bundles.SIZE // 2, bundles.SIZE // 2]
+    assert all(any(np.abs(crop.astype(int) - colour).max() < 12 for colour in COLOURS.values()) for crop in centre)
+    assert classify(**given, recent_crops=4).new == 0
+    assert np.array_equal(traffic.recent(served_store, model, crop_size=bundles.SIZE), kept), "nothing was asked anew"
+    classify(**given, recent_crops=0)
+    assert not served_store.exists(traffic.key(model))
 
 
 def test_label_is_the_largest_persons_and_the_others_are_classified_without(
@@ -288,7 +305,7 @@ def test_folder_without_files_or_none_at_all_is_refused(
         classify(source=tmp_path / "empty", detector=OvalFinder(), connection=connection)
     with pytest.raises(InputError, match="must be a folder of pictures"):
         classify(source=tmp_path / "missing", detector=OvalFinder(), connection=connection)
-    with pytest.raises(InputError, match="must get a dataset with its snapshot, or a dataset or a source with"):
+    with pytest.raises(InputError, match="must get a dataset with its snapshot, or with masks and the database"):
         classify()
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import onnx
 import pytest
 
-from silhouette.classify_pictures import temporary_model
+from silhouette import lease
 from silhouette.classify_pictures.temporary_model import LEASES, read_card, remove_abandoned, served_file
 from silhouette.config import DatasetConfig, load_config
 from silhouette.errors import InputError
+from silhouette.lease import Lease
 from silhouette.store import Store
 from silhouette.triton_client import Triton
 from tests.deploy_model import bundles
@@ -100,17 +101,17 @@ def test_what_a_killed_owner_left_is_taken_away_by_the_next(
 def test_a_lease_of_another_machine_is_believed_until_it_expires(
     served_store: Store, triton: Triton, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease = {"host": "another", "pid": 1, "started": "1", "renewed": time.time()}
-    served_store.put_bytes(f"{LEASES}onnx-far--1.json", json.dumps(lease).encode())
+    far = Lease.of_this_process().model_copy(update={"place": "another", "pid": 1})
+    served_store.put_bytes(f"{LEASES}onnx-far--1.json", far.to_bytes())
     assert remove_abandoned(store=served_store, triton=triton) == []
-    monkeypatch.setattr(temporary_model, "EXPIRES_S", 0.0)
+    monkeypatch.setattr(lease, "EXPIRES_S", 0.0)
     assert remove_abandoned(store=served_store, triton=triton) == ["onnx-far--1"]
 
 
 def test_a_lease_is_renewed_while_the_owner_works(
     file: Path, served_store: Store, triton: Triton, config: DatasetConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(temporary_model, "RENEW_S", 0.05)
+    monkeypatch.setattr(lease, "RENEW_S", 0.05)
     with served_file(file, store=served_store, triton=triton, config=config) as served:
         key = f"{LEASES}{served.model}.json"
         first = json.loads(served_store.get_bytes(key))["renewed"]

@@ -81,17 +81,18 @@ def make(
     permuted: bool = False,
     broken: bool = False,
     slow: bool = False,
+    nan: bool = False,
 ) -> Judged:
     """A model that names the channel that is the brightest; `strength` makes another file of it.
 
     `permuted`: its golden answers are those of another order of the classes. `broken`: its file is no ONNX.
-    `slow`: it says the same and takes many times as long.
+    `slow`: it says the same and takes many times as long. `nan`: its file answers what is no number.
     """
     bundle, judged = folder / "bundle", folder / "evaluation"
     bundle.mkdir(parents=True)
     judged.mkdir()
     weights = (np.eye(3, len(classes)) * strength).astype(np.float32)
-    write_onnx(bundle / ONNX_NAME, weights=weights, size=size, slow=slow)
+    write_onnx(bundle / ONNX_NAME, weights=weights * np.float32(np.nan if nan else 1), size=size, slow=slow)
     if broken:
         (bundle / ONNX_NAME).write_bytes(b"this is no model")
     crops = np.random.default_rng(5).integers(0, 90, (7, size, size, 3), dtype=np.uint8)

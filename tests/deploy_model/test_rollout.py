@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from silhouette.config import ServingConfig
+from silhouette.contracts import traffic
 from silhouette.contracts.deployment import Deployment
 from silhouette.deploy_model import events, rollout
 from silhouette.deploy_model.deploy import deploy_model
@@ -151,14 +152,61 @@ def test_a_version_that_contradicts_the_served_one_is_refused_and_that_is_an_eve
     assert deploy(-18, serving={"max_disagreement": None}).version == "2"
 
 
+def keep_recent(store: Store, group: str, number: int, *, size: int = bundles.SIZE) -> None:
+    sample = traffic.Sample(number, seed="")
+    for place in range(number):
+        sample.add(np.full((size, size, 3), (30 + place, 90, 200), np.uint8))
+    traffic.keep(store, safe_key(group), sample)
+
+
+def test_recent_requests_are_replayed_to_both_and_that_is_told(
+    deploy: Deploy, group: str, served_store: Store, triton: Triton
+) -> None:
+    deploy(1)
+    keep_recent(served_store, group, 13)
+    deploy(2)
+    assert "another class for 0% of 20 crops, 13 of them of recent requests" in (
+        events.history(served_store, safe_key(group))[-1].detail
+    )
+    with pytest.raises(ParityError, match=r"it does for 100% of 20, 13 of them of recent requests"):
+        deploy(-17, serving={"max_disagreement": 0.99})
+    assert "13 of them of recent requests" in events.history(served_store, safe_key(group))[-1].detail
+    assert triton.versions(safe_key(group)) == ["1", "2"]
+
+
+@pytest.mark.parametrize("spoil", [b"", b"no zip", None], ids=["empty", "damaged", "of another size"])
+def test_recent_requests_that_cannot_be_asked_are_left_out(
+    deploy: Deploy, group: str, served_store: Store, caplog: pytest.LogCaptureFixture, spoil: bytes | None
+) -> None:
+    deploy(1)
+    keep_recent(served_store, group, 3, size=bundles.SIZE + 1)
+    if spoil is not None:
+        served_store.put_bytes(traffic.key(safe_key(group)), spoil)
+    deploy(2)
+    assert "of 7 crops, 0 of them" in events.history(served_store, safe_key(group))[-1].detail
+    assert ("cannot be read" in caplog.text) is (spoil is not None)
+
+
+def test_a_sample_is_of_all_that_went_by_and_no_larger_than_wanted() -> None:
+    kept = []
+    for seed in range(200):
+        sample = traffic.Sample(5, seed=f"{seed}")
+        for number in range(50):
+            sample.add(np.full((1, 1, 3), number, np.uint8))
+        assert len(sample.crops) == len({int(crop[0, 0, 0]) for crop in sample.crops}) == 5
+        kept += [int(crop[0, 0, 0]) for crop in sample.crops]
+    assert 22 < np.mean(kept) < 27
+    assert {min(kept), max(kept)} == {0, 49}
+
+
 def test_the_limits_of_a_replay() -> None:
-    slow = Replay(crops=4, old_ms=10.0, new_ms=31.0, disagreement=0.75)
+    slow = Replay(crops=4, recent=1, batch=4, old_ms=10.0, new_ms=31.0, disagreement=0.75)
     with pytest.raises(ParityError, match=r"may take 2 times .* it takes 3.1 times: 31.0 ms against 10.0 ms"):
         require(slow, max_slowdown=2.0, max_disagreement=None)
-    with pytest.raises(ParityError, match=r"for 50% of the crops .* it does for 75% of 4"):
+    with pytest.raises(ParityError, match=r"for 50% of the crops .* it does for 75% of 4, 1 of them"):
         require(slow, max_slowdown=None, max_disagreement=0.5)
     require(slow, max_slowdown=4.0, max_disagreement=0.8)
-    noise = Replay(crops=4, old_ms=0.7, new_ms=2.0, disagreement=0.0)
+    noise = Replay(crops=4, recent=0, batch=4, old_ms=0.7, new_ms=2.0, disagreement=0.0)
     require(noise, max_slowdown=2.0, max_disagreement=0.0)
 
 

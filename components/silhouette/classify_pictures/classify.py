@@ -25,10 +25,12 @@ from silhouette.classify_pictures.ledger import CHUNK, Ledger, Line
 from silhouette.classify_pictures.merge import REPORT_NAME, ClassifyReport, Run, merge
 from silhouette.classify_pictures.work import Work
 from silhouette.config import DatasetConfig
+from silhouette.contracts import traffic
 from silhouette.contracts.dataset import RefusedPicture
 from silhouette.contracts.deployment import card_key
 from silhouette.contracts.model_bundle import ModelCard
 from silhouette.contracts.predictions import Prediction
+from silhouette.contracts.traffic import Sample
 from silhouette.cut_people import CropShape, CutPerson, CutPicture
 from silhouette.errors import InputError
 from silhouette.names import safe_key
@@ -91,6 +93,7 @@ def classify_pictures(
     config: DatasetConfig,
     dataset: Path | None = None,
     snapshot_digest: str = "",
+    masks: Path | None = None,
     source: Path | None = None,
     detector: Detector | None = None,
     connection: psycopg.Connection | None = None,
@@ -98,6 +101,7 @@ def classify_pictures(
     card: ModelCard | None = None,
     told_as: str = "",
     shard: Shard | None = None,
+    recent_crops: int = 0,
     gallery_limit: int = 240,
 ) -> ClassifyReport:
     """Classify the people of a group's pictures, or of a folder's.
@@ -108,16 +112,19 @@ def classify_pictures(
         store: Has the pictures, the snapshot, the served model's card, and the ledger.
         triton: The server.
         config: By `people` whether a label is meant for the largest person or for all.
-        dataset: Folder of a dataset; its people come from the snapshot, or from `detector`.
+        dataset: Folder of a dataset; its people come from `masks`, from the snapshot, or from `detector`.
         snapshot_digest: Names the snapshot in the store; empty: there is none.
+        masks: A folder that `export_masks` wrote, before any snapshot; None: there is none.
         source: A folder of pictures instead; its people are found by `detector`.
         detector: Finds people (`silhouette.detector.load_detector`).
-        connection: To the database that has the badlist; needed wherever `detector` finds the people, for a snapshot
-            has it in itself.
+        connection: To the database that has the badlist; needed with masks and wherever `detector` finds the people,
+            for a snapshot has it in itself.
         version: Of the model; empty: the latest that is served.
         card: Of a model that was not deployed; None: the store has it.
         told_as: What rows and page call the model; empty: as Triton does.
         shard: Which worker this is; None: the only one.
+        recent_crops: How many crops of this run are kept, to be replayed to the model's next version
+            (`contracts.traffic`); 0: none, nor those of an earlier run. A model with a `card` has no next version.
         gallery_limit: The most people that the page shows.
 
     Returns:
@@ -127,26 +134,28 @@ def classify_pictures(
         InputError: Neither or both of dataset and source are given, or the model is not served.
         ServiceError: The store, the database or Triton failed; what was done before is kept.
     """
-    started, shard = time.monotonic(), shard or Shard()
+    started, shard, deployed = time.monotonic(), shard or Shard(), card is None
     version = _served_version(triton, model, version)
     card = card or ModelCard.model_validate_json(store.get_bytes(card_key(model, version)))
     shape = CropShape(size=card.crop_size, margin=card.crop_margin, background=card.background)
     everyone = config.people == "all"
     out.mkdir(parents=True, exist_ok=True)
-    if dataset is not None and source is None and snapshot_digest:
+    if dataset is not None and source is None and masks is not None and connection is not None:
+        work = works.of_masks(dataset, masks, store=store, connection=connection, shape=shape, everyone=everyone)
+    elif dataset is not None and source is None and masks is None and snapshot_digest:
         work = works.of_snapshot(dataset, snapshot_digest, store=store, scratch=out, shape=shape, everyone=everyone)
-    elif dataset is not None and source is None and detector is not None and connection is not None:
+    elif dataset is not None and source is None and masks is None and detector is not None and connection is not None:
         work = works.of_detector(
             dataset, store=store, connection=connection, detector=detector, shape=shape, everyone=everyone
         )
-    elif source is not None and dataset is None and detector is not None and connection is not None:
+    elif source is not None and dataset is None and masks is None and detector is not None and connection is not None:
         work = works.of_folder(
             source, connection=connection, detector=detector, classes=card.classes, shape=shape, everyone=everyone
         )
     else:
         raise InputError(
-            "classify_pictures must get a dataset with its snapshot, or a dataset or a source with a detector and the"
-            " database, got neither or both"
+            "classify_pictures must get a dataset with its snapshot, or with masks and the database, or a dataset or a"
+            " source with a detector and the database, got neither or more than one"
         )
     told_as = told_as or model
     key = f"inference/{safe_key(work.title)}"
@@ -159,7 +168,10 @@ def classify_pictures(
     ledger = Ledger(store, key, run=run.digest, pictures=len(work.items))
     mine = range(shard.number, ledger.chunks, shard.count)
     asking = _Asking(triton=triton, model=model, told_as=told_as, version=version, card=card)
-    new = _classify(work, ledger.missing(mine), ledger, asking, Quota(card.classes, limit=gallery_limit))
+    sample = traffic.Sample(recent_crops, seed=run.digest)
+    new = _classify(work, ledger.missing(mine), ledger, asking, Quota(card.classes, limit=gallery_limit), sample)
+    if deployed:
+        traffic.keep(store, model, sample)
     left = ledger.missing(range(ledger.chunks))
     done = mine if left else range(ledger.chunks)
     report = merge(run, ledger, done, is_complete=not left, new=new, out=out, store=store)
@@ -187,7 +199,7 @@ def _served_version(triton: Triton, model: str, version: str) -> str:
     return version or served[-1]
 
 
-def _classify(work: Work, missing: Sequence[int], ledger: Ledger, asking: _Asking, quota: Quota) -> int:
+def _classify(work: Work, missing: Sequence[int], ledger: Ledger, asking: _Asking, quota: Quota, sample: Sample) -> int:
     """Do the chunks that are missing, and return how many pictures they had."""
     chunked = [(number, item) for number in missing for item in work.items[number * CHUNK : (number + 1) * CHUNK]]
     if not chunked:
@@ -196,7 +208,7 @@ def _classify(work: Work, missing: Sequence[int], ledger: Ledger, asking: _Askin
     cut = work.cut([item for _, item in chunked])
     opened = zip((number for number, _ in chunked), cut, strict=True)
     shown = track(opened, total=len(chunked), description="classifying")
-    batches = _batches(shown, batch, asking.card.crop_size)
+    batches = _batches(shown, batch, asking.card.crop_size, sample)
     answers = asking.triton.infer_many(asking.model, batches, version=asking.version, in_flight=_IN_FLIGHT)
     lines = _lines(answers, asking, quota)
     for number, of_chunk in itertools.groupby(lines, key=lambda pair: pair[0]):
@@ -205,7 +217,7 @@ def _classify(work: Work, missing: Sequence[int], ledger: Ledger, asking: _Askin
 
 
 def _batches(
-    opened: Iterator[tuple[int, CutPicture | RefusedPicture]], size: int, side: int
+    opened: Iterator[tuple[int, CutPicture | RefusedPicture]], size: int, side: int, sample: Sample
 ) -> Iterator[tuple[list[_Item], npt.NDArray[np.uint8]]]:
     """Yield people in batches of at most `size` crops; what is not asked about rides along."""
     import numpy as np
@@ -222,6 +234,7 @@ def _batches(
             items.append(_Item(chunk=chunk, picture=picture, person=person))
             if person is not None:
                 crops.append(person.crop)
+                sample.add(person.crop)
             if len(crops) == size or len(items) == CHUNK:
                 yield batch()
                 items.clear()

@@ -12,6 +12,7 @@ def classify_shard(
     model_name: str,
     version: str,
     settings: str,
+    serving: str,
     shard: str,
     metrics: Output[Metrics],
 ):
@@ -23,6 +24,7 @@ def classify_shard(
         model_name: Triton's name of the model.
         version: Of it; empty: the latest that is served.
         settings: Of the dataset, as JSON.
+        serving: The section of the configuration, as JSON: how many crops are kept for the model's next version.
         shard: Which one of how many, ``i/n``.
         metrics: What came out.
     """
@@ -33,7 +35,7 @@ def classify_shard(
         from pathlib import Path
 
         from silhouette.classify_pictures.classify import Shard, classify_pictures
-        from silhouette.config import DatasetConfig
+        from silhouette.config import DatasetConfig, ServingConfig
         from silhouette.store import open_store
         from silhouette.triton_client import open_triton
 
@@ -48,6 +50,7 @@ def classify_shard(
                 triton=open_triton(),
                 config=DatasetConfig.model_validate_json(settings),
                 shard=Shard.of(shard),
+                recent_crops=ServingConfig.model_validate_json(serving).recent_crops,
             )
         metrics.log_metric("new_pictures", report.new)
         metrics.log_metric("pictures_per_s", report.pictures_per_s)
@@ -61,6 +64,7 @@ def classify_pictures(
     model_name: str,
     version: str,
     settings: str,
+    serving: str,
     predictions: Output[Artifact],
     gallery: Output[HTML],
     metrics: Output[Metrics],
@@ -76,7 +80,7 @@ def classify_pictures(
         from pathlib import Path
 
         from silhouette.classify_pictures.classify import GALLERY_NAME, classify_pictures
-        from silhouette.config import DatasetConfig
+        from silhouette.config import DatasetConfig, ServingConfig
         from silhouette.store import open_store
         from silhouette.triton_client import open_triton
 
@@ -90,6 +94,7 @@ def classify_pictures(
             store=open_store(),
             triton=open_triton(),
             config=DatasetConfig.model_validate_json(settings),
+            recent_crops=ServingConfig.model_validate_json(serving).recent_crops,
         )
         shutil.copyfile(out / GALLERY_NAME, gallery.path)
         metrics.log_metric("pictures", report.pictures)

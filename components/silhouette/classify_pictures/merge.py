@@ -37,7 +37,7 @@ class ClassifyReport:
         people: How many were classified.
         without_people: Pictures on which nobody was found.
         refused: Pictures that could not be opened, with their reasons.
-        left_out: Picture ids by reason: ``badlisted``, ``rejected``, ``not_segmented``.
+        left_out: Picture ids by reason: ``badlisted``, ``rejected``, ``not_segmented``, ``no_mask``.
         labelled: People that have a label of their own.
         right: How many of them were classified as labelled.
         accuracy: Their share; None without labels.

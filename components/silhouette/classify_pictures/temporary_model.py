@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
-import socket
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +20,11 @@ from silhouette import __version__
 from silhouette.config import DatasetConfig
 from silhouette.contracts.model_bundle import INPUT_NAME, ONNX_NAME, OUTPUT_NAME, ModelCard
 from silhouette.errors import InputError, SilhouetteError
+from silhouette.lease import Lease, renewing
 from silhouette.store import Store
 from silhouette.triton_client import Triton
 
 LEASES = "inference/.temporary/"
-RENEW_S, EXPIRES_S = 20.0, 120.0
 _MAX_BATCH = 32
 
 
@@ -59,18 +56,15 @@ def served_file(onnx: Path, *, store: Store, triton: Triton, config: DatasetConf
     card = read_card(onnx, config)
     told_as = f"{onnx.stem} ({card.onnx_sha256[:12]})"
     model = f"onnx-{card.onnx_sha256[:12]}--{secrets.token_hex(4)}"  # no group's key ends so
-    ended = threading.Event()
-    lease = threading.Thread(target=_renew, args=(model, store, ended), daemon=True)
-    _write_lease(model, store)
+    lease = Lease.of_this_process()
+    write = partial(_write, lease, model, store)
+    write()
     try:
-        triton.load(model, config_json=_config(model, card), files={f"1/{ONNX_NAME}": onnx.read_bytes()})
-        lease.start()
-        triton.wait_ready(model)
-        yield TemporaryModel(model=model, told_as=told_as, card=card)
+        with renewing(lease, write):
+            triton.load(model, config_json=_config(model, card), files={f"1/{ONNX_NAME}": onnx.read_bytes()})
+            triton.wait_ready(model)
+            yield TemporaryModel(model=model, told_as=told_as, card=card)
     finally:
-        ended.set()
-        if lease.is_alive():
-            lease.join()
         _remove(model, store, triton)
 
 
@@ -80,43 +74,17 @@ def remove_abandoned(*, store: Store, triton: Triton) -> list[str]:
     for key in list(store.list_keys(LEASES)):
         model = key.removeprefix(LEASES).removesuffix(".json")
         try:
-            lease = json.loads(store.get_bytes(key))
-        except (InputError, ValueError):  # just removed by its owner, or not a lease
+            lease = Lease.read(store.get_bytes(key))
+        except InputError:  # just removed by its owner
             continue
-        if not _is_alive(lease):
+        if lease is None or not lease.is_alive():
             _remove(model, store, triton)
             gone.append(model)
     return gone
 
 
-def _is_alive(lease: dict[str, Any]) -> bool:
-    """Tell whether the owner may still be there: on this machine by its process, elsewhere by the time."""
-    if lease["host"] == socket.gethostname() and _started(lease["pid"]) != lease["started"]:
-        return False
-    return bool(time.time() - lease["renewed"] < EXPIRES_S)
-
-
-def _started(pid: int) -> str:
-    """Return when a process of this machine started, in ticks since boot; empty: there is none.
-
-    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html, field 22; the second may hold spaces and brackets.
-    """
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-
-
-def _write_lease(model: str, store: Store) -> None:
-    pid = os.getpid()
-    lease = {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "renewed": time.time()}
-    store.put_bytes(f"{LEASES}{model}.json", json.dumps(lease).encode())
-
-
-def _renew(model: str, store: Store, ended: threading.Event) -> None:
-    while not ended.wait(RENEW_S):
-        with suppress(SilhouetteError):  # one that is late is renewed the next time
-            _write_lease(model, store)
+def _write(lease: Lease, model: str, store: Store) -> None:
+    store.put_bytes(f"{LEASES}{model}.json", lease.to_bytes())
 
 
 def _remove(model: str, store: Store, triton: Triton) -> None:

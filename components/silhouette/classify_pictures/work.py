@@ -1,6 +1,7 @@
 """What there is to classify, in a fixed order: a group's pictures with reviewed people or found ones, or a folder's.
 
-Reads a dataset with its snapshot, or a folder's listing, and the badlist; writes nothing but a passing file.
+Reads a dataset with its snapshot or exported masks, or a folder's listing, and the badlist; writes nothing but a
+passing file.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from silhouette import cut_people
 from silhouette.contracts import dataset as datasets
-from silhouette.contracts import snapshot
+from silhouette.contracts import exported_masks, snapshot
 from silhouette.contracts.dataset import RefusedPicture
-from silhouette.cut_people import BADLISTED, Badlist, CropShape, CutPicture
+from silhouette.cut_people import BADLISTED, NO_MASK, REJECTED, Badlist, CropShape, CutPicture
 from silhouette.database import badlist as badlists
+from silhouette.errors import InputError
 
 if TYPE_CHECKING:
     import psycopg
@@ -65,6 +67,40 @@ def of_snapshot(folder: Path, digest: str, *, store: Store, scratch: Path, shape
         items=used,
         cut=lambda part: cut_people.of_dataset(part, rows, store=store, shape=shape, everyone=everyone),
         digest=_digest("snapshot", [content.digest(), digest, shape, everyone]),
+        left_out=by_reason,
+    )
+
+
+def of_masks(
+    folder: Path, masks: Path, *, store: Store, connection: psycopg.Connection, shape: CropShape, everyone: bool
+) -> Work:
+    """Take a group's pictures with the people of exported masks; the badlist is asked now.
+
+    Raises:
+        InputError: The folder is no export's, or has no picture of the group.
+    """
+    content, badlist, exported = datasets.read(folder), read_badlist(connection), exported_masks.read(masks)
+    used, by_reason = [], dict[str, list[str]]()
+    for row in content.rows:
+        mask = exported.rows.get(row.sha256)
+        if badlist.has_picture(row):
+            by_reason.setdefault(BADLISTED, []).append(row.picture_id)
+        elif mask is None:
+            by_reason.setdefault(NO_MASK, []).append(row.picture_id)
+        elif mask.status == "rejected":
+            by_reason.setdefault(REJECTED, []).append(row.picture_id)
+        else:
+            used.append(row)
+    if not used and content.rows:
+        raise InputError(
+            f"masks must be of pictures of the group {content.group!r} that may be used, of its {len(content.rows)}"
+            f" {masks} has none; name another folder, or export them again"
+        )
+    return Work(
+        title=content.group,
+        items=used,
+        cut=partial(cut_people.of_masks, masks=exported, store=store, shape=shape, everyone=everyone),
+        digest=_digest("masks", [content.digest(), exported.digest, sorted(by_reason.items()), shape, everyone]),
         left_out=by_reason,
     )
 

@@ -3,6 +3,7 @@
     export_name, parse_name     which segmentation a file shows, and which of its revisions
     to_index_map                people -> numbers by pixel, and the pixels that several people share
     write_png, read_png         numbers <-> PNG
+    trace_person                a person's pixels -> contours
 
 A name is all that every tool gives back as it was, so it says what the marker saw:
 ``<key>_s<segmentation>_r<revision>``. In a PNG, 0 is nobody and n is the n-th person of the segmentation. A pixel has
@@ -188,6 +189,13 @@ def read_png(data: bytes, *, width: int, height: int) -> npt.NDArray[np.uint16]:
             raise InputError(f"a mask must have the colours of its people only, got {len(packed)}; paint without blur")
         numbers = _by_colour(np.stack([few >> 16 & 255, few >> 8 & 255, few & 255], axis=1))[inverse]
     return _checked(numbers.reshape(height, width))
+
+
+def trace_person(seen: npt.NDArray[np.bool_]) -> Contours:
+    """Return a person's contours from its pixels, bool [height, width], one of them at least set."""
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    window = seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return from_mask(window.astype(np.uint8), offset_xy=(int(columns[0]), int(rows[0])))
 
 
 def _by_colour(colours: npt.NDArray[Any]) -> npt.NDArray[np.int32]:

@@ -22,13 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from silhouette.config import ServingConfig
-from silhouette.contracts import deployment, evaluation, model_bundle, scores
+from silhouette.contracts import deployment, evaluation, model_bundle, scores, traffic
 from silhouette.contracts.deployment import REQUEST_NAME, Deployment
 from silhouette.contracts.model_bundle import ONNX_NAME, ModelCard
-from silhouette.deploy_model import events, model_config, rollout
+from silhouette.deploy_model import events, lock, model_config, rollout, standby
 from silhouette.deploy_model.events import Event
 from silhouette.deploy_model.golden import Golden, check_golden, read_golden
 from silhouette.deploy_model.loading import is_loaded, load, put_back
+from silhouette.deploy_model.lock import Lock
 from silhouette.deploy_model.picture import ServedPicture, require_free_name, serve_picture
 from silhouette.deploy_model.replay import Replay, replay, require
 from silhouette.deploy_model.repository import ModelRepository
@@ -72,45 +73,50 @@ def deploy_model(
         GateRefusedError: The gate did not pass; nothing was touched.
         InputError: The bundle is malformed, or the evaluation is of another file; nothing was touched.
         ParityError: Triton answers differently; the old version is served.
-        ServiceError: The store or Triton failed; the old version is served.
+        ServiceError: The store or Triton failed, and the old version is served; or somebody else changes what this
+            group serves, and nothing was touched.
     """
     card = read_judged(bundle, evaluation)
     golden = read_golden(bundle, card)
     repository = ModelRepository(store, safe_key(card.group))
-    require_free_name(card.group, store)
     serving = serving or ServingConfig()
+    with lock.hold(store, repository.model, by=by) as turn:
+        require_free_name(card.group, store)
 
-    def beside(version: int) -> ServedPicture | None:
-        return serve_picture(
-            card=card, version=version, onnx=bundle / ONNX_NAME, golden=golden, segmenter=segmenter,
-            store=store, triton=triton, serving=serving,
-        )  # fmt: skip
+        def beside(version: int) -> ServedPicture | None:
+            return serve_picture(
+                card=card, version=version, onnx=bundle / ONNX_NAME, golden=golden, segmenter=segmenter,
+                store=store, triton=triton, serving=serving,
+            )  # fmt: skip
 
-    kept = {name: ModelRepository(store, name).config() for name in (repository.model, f"{repository.model}{SUFFIX}")}
-    before = kept[repository.model]
-    done: dict[str, Any] = {
-        "model": repository.model, "experiment": card.experiment, "onnx_sha256": card.onnx_sha256, "by": by,
-        "previous": str(model_config.versions_of(before)[-1]) if before else "",
-    }  # fmt: skip
-    try:
-        version, difference, already, picture, measured = _serve(
-            bundle / ONNX_NAME, card, golden, repository, triton, serving, beside
-        )
-        names = [repository.model, *((picture.model, picture.segmenter) if picture else ())]
+        names = (repository.model, f"{repository.model}{SUFFIX}")
+        kept = {name: ModelRepository(store, name).config() for name in names}
+        before = kept[repository.model]
+        done: dict[str, Any] = {
+            "model": repository.model, "experiment": card.experiment, "onnx_sha256": card.onnx_sha256, "by": by,
+            "previous": str(model_config.versions_of(before)[-1]) if before else "",
+        }  # fmt: skip
         try:
-            rollout.spread(names, version=str(version), store=store, replicas=replicas, golden=golden)
+            version, difference, already, picture, measured = _serve(
+                bundle / ONNX_NAME, card, golden, repository, store, triton, serving, beside, turn
+            )
+            served = [repository.model, *((picture.model, picture.segmenter) if picture else ())]
+            try:
+                rollout.spread(served, version=str(version), store=store, replicas=replicas, golden=golden)
+            except (ServiceError, InputError, ParityError) as error:
+                raise type(error)(f"{error}; {rollout.restore(kept, store, [triton, *replicas])}") from error
         except (ServiceError, InputError, ParityError) as error:
-            raise type(error)(f"{error}; {rollout.restore(kept, store, [triton, *replicas])}") from error
-    except (ServiceError, InputError, ParityError) as error:
-        events.record(store, Event(kind="failed", version="", detail=str(error), **done))
-        raise
-    events.keep_golden(store, repository.model, str(version), bundle)
-    if repository.config() != before or not events.history(store, repository.model):
-        names = [repository.model, *([picture.model] if picture else [])]
-        configs = {name: config for name in names if (config := ModelRepository(store, name).config()) is not None}
-        texts = {name: model_config.to_text(config).decode() for name, config in configs.items()}
-        detail = f"golden crops differ by {difference:.1e}{_told(measured)}"
-        events.record(store, Event(kind="deployed", version=str(version), detail=detail, configs=texts, **done))
+            events.record(store, Event(kind="failed", version="", detail=str(error), **done))
+            raise
+        events.keep_golden(store, repository.model, str(version), bundle)
+        if repository.config() != before or not events.history(store, repository.model):
+            changed = [repository.model, *([picture.model] if picture else [])]
+            configs = {
+                name: config for name in changed if (config := ModelRepository(store, name).config()) is not None
+            }
+            texts = {name: model_config.to_text(config).decode() for name, config in configs.items()}
+            detail = f"golden crops differ by {difference:.1e}{_told(measured)}"
+            events.record(store, Event(kind="deployed", version=str(version), detail=detail, configs=texts, **done))
     request = request_file(golden.crops[:1])
     out.mkdir(parents=True, exist_ok=True)
     (out / REQUEST_NAME).write_bytes(request.body)
@@ -175,9 +181,11 @@ def _serve(
     card: ModelCard,
     golden: Golden,
     repository: ModelRepository,
+    store: Store,
     triton: Triton,
     serving: ServingConfig,
     beside: Callable[[int], ServedPicture | None],
+    turn: Lock,
 ) -> tuple[int, float, bool, ServedPicture | None, Replay | None]:
     """Make Triton serve the file, and what `beside` deploys for its version.
 
@@ -189,37 +197,41 @@ def _serve(
     named = model_config.versions_of(current) if current else []
     is_new, measured = not named or not repository.holds(named[-1], card.onnx_sha256), None
     if is_new:
-        measured = _try_out(onnx, card, golden, repository.model, triton, serving, str(named[-1]) if named else "")
+        served_before = str(named[-1]) if named else ""
+        measured = _try_out(onnx, card, golden, repository.model, store, triton, serving, served_before)
         served = [int(version) for version in triton.versions(repository.model)]
         version, older = repository.add_version(onnx, card, above=max([0, *named, *served])), named[-1:]
     else:
         version, older = named[-1], named[:-1]
     versions = [*(old for old in older if repository.fits_beside(old, card)), version]
     wanted = model_config.build(card, model=repository.model, versions=versions, serving=serving)
-    if current == wanted and is_loaded(triton, wanted):
+    turn.require()
+    with standby.kept(store, triton, repository.model, wanted):
+        if current == wanted and is_loaded(triton, wanted):
+            try:
+                difference = check_golden(triton, repository.model, golden, version=version)
+            except (ServiceError, ParityError):  # it lost its process, or its memory: only this and a load heal
+                triton.unload(repository.model, wait=False)
+            else:
+                return version, difference, True, beside(version), measured
         try:
+            load(repository, triton, wanted)
             difference = check_golden(triton, repository.model, golden, version=version)
-        except (ServiceError, ParityError):
-            triton.unload(repository.model, wait=False)  # it lost its process, or its memory: only this and a load heal
-        else:
-            return version, difference, True, beside(version), measured
-    try:
-        load(repository, triton, wanted)
-        difference = check_golden(triton, repository.model, golden, version=version)
-        return version, difference, False, beside(version), measured
-    except (ServiceError, InputError, ParityError) as error:
-        if not is_new:
-            raise
-        outcome = put_back(
-            repository, triton, current, version,
-            wait=lambda latest: triton.wait_ready(repository.model, version=latest),
-        )  # fmt: skip
-        raise type(error)(f"{error}; {outcome}") from error
+            return version, difference, False, beside(version), measured
+        except (ServiceError, InputError, ParityError) as error:
+            if not is_new:
+                raise
+            outcome = put_back(
+                repository, triton, current, version,
+                wait=lambda latest: triton.wait_ready(repository.model, version=latest),
+            )  # fmt: skip
+            raise type(error)(f"{error}; {outcome}") from error
 
 
 def _try_out(
-    onnx: Path, card: ModelCard, golden: Golden, model: str, triton: Triton, serving: ServingConfig, served: str
-) -> Replay | None:
+    onnx: Path, card: ModelCard, golden: Golden, model: str, store: Store, triton: Triton, serving: ServingConfig,
+    served: str,
+) -> Replay | None:  # fmt: skip
     """Load the file from memory under a passing name; hold it against the golden answers and the `served` version."""
     name = f"{model}--candidate"  # no group's key ends so
     config = model_config.build(card, model=name, versions=[1], serving=serving, labels=False)
@@ -227,7 +239,7 @@ def _try_out(
         triton.load(name, config_json=model_config.to_json(config), files={f"1/{ONNX_NAME}": onnx.read_bytes()})
         try:
             check_golden(triton, name, golden, version=1, names=False)
-            return _beside_served(triton, model, served, name, golden, serving)
+            return _beside_served(store, triton, model, served, name, golden, serving)
         finally:
             triton.unload(name)
     except (ServiceError, InputError, ParityError) as error:
@@ -235,7 +247,7 @@ def _try_out(
 
 
 def _beside_served(
-    triton: Triton, model: str, served: str, candidate: str, golden: Golden, serving: ServingConfig
+    store: Store, triton: Triton, model: str, served: str, candidate: str, golden: Golden, serving: ServingConfig
 ) -> Replay | None:
     """Compare a candidate with the served version; None where nothing comparable answers."""
     if served not in triton.versions(model):
@@ -243,8 +255,10 @@ def _beside_served(
     old, new = triton.config(model, version=served), triton.config(candidate, version="1")
     if (old.crop_size, old.classes) != (new.crop_size, new.classes):
         return None
-    crops = golden.crops[: min(old.max_batch_size, new.max_batch_size)]
-    found = replay(triton, old=(model, served), new=(candidate, "1"), crops=crops)
+    found = replay(
+        triton, old=(model, served), new=(candidate, "1"), golden=golden.crops,
+        recent=traffic.recent(store, model, crop_size=old.crop_size), batch=min(old.max_batch_size, new.max_batch_size),
+    )  # fmt: skip
     require(found, max_slowdown=serving.max_slowdown, max_disagreement=serving.max_disagreement)
     return found
 
@@ -254,5 +268,6 @@ def _told(measured: Replay | None) -> str:
         return ""
     return (
         f"; {measured.slowdown:.2f} times the time of the version before ({measured.new_ms:.1f} ms for"
-        f" {measured.crops} crops), another class for {measured.disagreement:.0%}"
+        f" {measured.batch} crops), another class for {measured.disagreement:.0%} of {measured.crops} crops,"
+        f" {measured.recent} of them of recent requests"
     )

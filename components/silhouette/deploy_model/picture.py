@@ -6,7 +6,7 @@ and changes what Triton serves. In this order, so that a kill at any point leave
     1. the segmenter, under a name that its bytes give it     it changes nothing that is served
     2. code and settings under a passing name in Triton's memory answer as the same code here   else nothing changes
     3. a new version folder, its card last; then config.pbtxt
-    4. load, and the proof once more                          else the old version is put back
+    4. load beside the old version, then alone, and the proof once more   else the old version is put back
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ from silhouette.store import Store
 from silhouette.triton_client import Triton
 
 _LOG = logging.getLogger(__name__)
+_OVERLAP_S = 1.0  # a request that meant the version before is under way by then
 _MAX_MEGABYTES = 60.0  # as at the door of download_pictures
 
 
@@ -183,7 +185,7 @@ def _serve(repository: ModelRepository, settings: PictureSettings, proof: Proof,
         _try_out(repository.model, files, digest, proof, triton)
         served = [int(number) for number in triton.versions(repository.model)]
         version = _add_version(store, repository, files, above=max([0, *named, *served]))
-    wanted = picture_config.build_picture(repository.model, version=version, digest=digest)
+    wanted = picture_config.build_picture(repository.model, versions=[version], digest=digest)
     if current == wanted and is_loaded(triton, wanted):
         try:
             check_proof(triton, repository.model, proof, version=version)
@@ -192,6 +194,10 @@ def _serve(repository: ModelRepository, settings: PictureSettings, proof: Proof,
         else:
             return version
     try:
+        if is_new and str(before := max(named, default=0)) in triton.versions(repository.model):
+            both = picture_config.build_picture(repository.model, versions=[before, version], digest=digest)
+            load(repository, triton, both)
+            time.sleep(_OVERLAP_S)
         load(repository, triton, wanted)
         check_proof(triton, repository.model, proof, version=version)
     except (ServiceError, InputError, ParityError) as error:
@@ -205,7 +211,7 @@ def _serve(repository: ModelRepository, settings: PictureSettings, proof: Proof,
 def _try_out(model: str, files: Mapping[str, bytes], digest: str, proof: Proof, triton: Triton) -> None:
     """Load code and settings from memory under a passing name and hold it against the proof."""
     name = f"{model}--candidate"  # no group's key ends so
-    config = picture_config.build_picture(name, version=1, digest=digest)
+    config = picture_config.build_picture(name, versions=[1], digest=digest)
     content = {f"1/{file}": data for file, data in files.items()}
     try:
         triton.load(name, config_json=model_config.to_json(config), files=content)

@@ -5,7 +5,7 @@ Reads an ONNX file's inputs and outputs as `PictureSettings` has them; writes no
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from silhouette.config import ServingConfig
 from silhouette.contracts.model_bundle import ONNX_NAME
@@ -57,18 +57,19 @@ def build_segmenter(
     return stamped(config)
 
 
-def build_picture(model: str, *, version: int, digest: str) -> ModelConfig:
+def build_picture(model: str, *, versions: Sequence[int], digest: str) -> ModelConfig:
     """Say how Triton serves a picture model: one picture a request, so that each has an answer or a status of its own.
 
     Args:
         model: Triton's name of it.
-        version: The one that is served; it names its classifier's version, so an older one would answer with an older
-            classifier.
-        digest: Of its code and settings.
+        versions: The one that is served; it names its classifier's version, so an older one answers with an older
+            classifier. During a switch the one before it as well: Triton looks a request's version up twice, and
+            refuses one whose version went in between.
+        digest: Of the code and settings of the last one.
     """
     pb2 = messages()
     config = pb2.ModelConfig(name=model, backend="python")
-    config.version_policy.specific.versions.append(version)
+    config.version_policy.specific.versions.extend(versions)
     config.input.add(name=INPUT_NAME, data_type=pb2.TYPE_STRING, dims=[1])
     config.output.add(name=OUTPUT_NAME, data_type=pb2.TYPE_STRING, dims=[1])
     config.instance_group.add(kind=pb2.ModelInstanceGroup.KIND_CPU, count=_INSTANCES)

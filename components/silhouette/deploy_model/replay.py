@@ -1,6 +1,7 @@
 """Real crops asked of the served version and of the candidate in turn: is it as fast, does it say the same?
 
-Reads and writes nothing but requests to Triton. The crops are the candidate's golden ones: real test pictures.
+Reads and writes nothing but requests to Triton. The crops are those that the served version was asked lately
+(`contracts.traffic`), as far as there are, and the candidate's golden ones: real test pictures.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ class Replay:
 
     Attributes:
         crops: How many were asked.
+        recent: How many of them are of recent requests.
+        batch: How many were in a request that was timed.
         old_ms: Median of a request to the served version, milliseconds.
         new_ms: Of one to the candidate.
         disagreement: Share of the crops that they name differently.
     """
 
     crops: int
+    recent: int
+    batch: int
     old_ms: float
     new_ms: float
     disagreement: float
@@ -45,25 +50,43 @@ class Replay:
         return self.new_ms / max(self.old_ms, 1e-9)
 
 
-def replay(triton: Triton, *, old: tuple[str, str], new: tuple[str, str], crops: npt.NDArray[np.uint8]) -> Replay:
-    """Ask both in turn, so that what else the machine does hits both.
+def replay(
+    triton: Triton,
+    *,
+    old: tuple[str, str],
+    new: tuple[str, str],
+    recent: npt.NDArray[np.uint8],
+    golden: npt.NDArray[np.uint8],
+    batch: int,
+) -> Replay:
+    """Ask both in turn, so that what else the machine does hits both; the first batch is timed.
 
     Args:
         triton: The server.
         old: Model and version that are served.
         new: Model and version of the candidate.
-        crops: uint8 [n, size, size, 3], at most a batch of either.
+        recent: uint8 [n, size, size, 3], of recent requests; there may be none.
+        golden: Likewise, of the candidate.
+        batch: The most crops of a request to either.
     """
-    times: dict[tuple[str, str], list[float]] = {old: [], new: []}
-    said = {}
+    import numpy as np
+
+    crops = np.concatenate([recent, golden])
+    first, times = crops[:batch], {old: list[float](), new: list[float]()}
     for _ in range(_WARM_UP + _ROUNDS):
         for side in (old, new):
             started = time.perf_counter()
-            said[side] = triton.infer(side[0], crops, version=side[1]).argmax(axis=1)
+            triton.infer(side[0], first, version=side[1])
             times[side].append((time.perf_counter() - started) * 1000)
     old_ms, new_ms = (statistics.median(times[side][_WARM_UP:]) for side in (old, new))
+    parts = [crops[start : start + batch] for start in range(0, len(crops), batch)]
+    said = [
+        np.concatenate([triton.infer(side[0], part, version=side[1]).argmax(axis=1) for part in parts])
+        for side in (old, new)
+    ]
     return Replay(
-        crops=len(crops), old_ms=old_ms, new_ms=new_ms, disagreement=float((said[old] != said[new]).mean())
+        crops=len(crops), recent=len(recent), batch=len(first), old_ms=old_ms, new_ms=new_ms,
+        disagreement=float((said[0] != said[1]).mean()),
     )  # fmt: skip
 
 
@@ -82,12 +105,12 @@ def require(found: Replay, *, max_slowdown: float | None, max_disagreement: floa
     if max_slowdown is not None and is_slower and found.slowdown > max_slowdown:
         raise ParityError(
             f"a new version may take {max_slowdown:g} times as long as the served one (serving.max_slowdown), it takes"
-            f" {found.slowdown:.1f} times: {found.new_ms:.1f} ms against {found.old_ms:.1f} ms for {found.crops} crops;"
+            f" {found.slowdown:.1f} times: {found.new_ms:.1f} ms against {found.old_ms:.1f} ms for {found.batch} crops;"
             " take a smaller backbone, or allow it"
         )
     if max_disagreement is not None and found.disagreement > max_disagreement:
         raise ParityError(
             f"a new version may name another class for {max_disagreement:.0%} of the crops"
-            f" (serving.max_disagreement), it does for {found.disagreement:.0%} of {found.crops}; look at what changed"
-            " in the pictures and labels, or allow it"
+            f" (serving.max_disagreement), it does for {found.disagreement:.0%} of {found.crops}, {found.recent} of"
+            " them of recent requests; look at what changed in the pictures and labels, or allow it"
         )

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from silhouette.contracts.deployment import REPOSITORY
+from silhouette.contracts.deployment import CONFIG_NAME, REPOSITORY, repository_key
 from silhouette.contracts.model_bundle import GOLDEN_NAME
-from silhouette.deploy_model import events, model_config
+from silhouette.deploy_model import events, lock, model_config, picture_config, standby
 from silhouette.deploy_model.events import Event
 from silhouette.deploy_model.golden import Golden, check_golden, read_golden
 from silhouette.deploy_model.loading import is_loaded, load
@@ -20,6 +20,7 @@ from silhouette.deploy_model.model_config import ModelConfig
 from silhouette.deploy_model.repository import ModelRepository
 from silhouette.errors import InputError, ParityError, ServiceError, SilhouetteError
 from silhouette.names import safe_key
+from silhouette.picture_answer import SUFFIX
 from silhouette.store import Store
 from silhouette.triton_client import Triton
 
@@ -88,44 +89,49 @@ def rollback(
     Raises:
         InputError: The group serves nothing, there is no such version to go back to, or its files are damaged.
         ParityError: It answers otherwise than it did; what was served before is.
-        ServiceError: The store or Triton failed; what was served before is.
+        ServiceError: The store or Triton failed, and what was served before is; or somebody else changes what this
+            group serves, and nothing was touched.
     """
     repository = ModelRepository(store, safe_key(group))
-    current = repository.config()
-    if current is None:
-        raise InputError(f"a group must be served to go back, {group!r} is not; {_DEPLOY}")
-    latest = str(model_config.versions_of(current)[-1])
-    past = [event for event in events.history(store, repository.model) if event.kind != "failed"]
-    known = sorted({int(event.version) for event in past})
-    target = to or str(max((version for version in known if version < int(latest)), default=""))
-    event = next((event for event in reversed(past) if event.version == target), None)
-    if event is None or target == latest:
-        raise InputError(
-            f"a version to go back to must have been served before {latest}, got {to or 'none'}; there are:"
-            f" {', '.join(str(version) for version in known if str(version) != latest) or 'none'}"
-        )
-    configs = _whole(event, store)
-    before = {name: ModelRepository(store, name).config() for name in configs}
-    done = {"model": repository.model, "previous": latest, "by": by, "experiment": event.experiment,
-            "version": target, "onnx_sha256": event.onnx_sha256}  # fmt: skip
-    try:
-        for name, config in configs.items():
-            load(ModelRepository(store, name), triton, config)
-        difference = prove(store, triton, repository, target)
-        for replica in replicas:
-            for name in configs:
-                take_up(ModelRepository(store, name), replica)
-            prove(store, replica, repository, target)
-    except (ServiceError, InputError, ParityError) as error:
-        events.record(store, Event(kind="failed", detail=str(error), **done))
-        raise type(error)(f"{error}; {restore(before, store, [triton, *replicas])}") from error
-    texts = {name: model_config.to_text(config).decode() for name, config in configs.items()}
-    detail = f"golden crops differ by {difference:.1e}"
-    events.record(store, Event(kind="rolled_back", detail=detail, configs=texts, **done))
-    return RollbackReport(
-        model=repository.model, version=target, instead_of=latest, experiment=event.experiment,
-        max_difference=difference,
-    )  # fmt: skip
+    with lock.hold(store, repository.model, by=by) as turn:
+        current = repository.config()
+        if current is None:
+            raise InputError(f"a group must be served to go back, {group!r} is not; {_DEPLOY}")
+        latest = str(model_config.versions_of(current)[-1])
+        past = [event for event in events.history(store, repository.model) if event.kind != "failed"]
+        known = sorted({int(event.version) for event in past})
+        target = to or str(max((version for version in known if version < int(latest)), default=""))
+        event = next((event for event in reversed(past) if event.version == target), None)
+        if event is None or target == latest:
+            raise InputError(
+                f"a version to go back to must have been served before {latest}, got {to or 'none'}; there are:"
+                f" {', '.join(str(version) for version in known if str(version) != latest) or 'none'}"
+            )
+        configs = _whole(event, store)
+        before = {name: ModelRepository(store, name).config() for name in configs}
+        done = {"model": repository.model, "previous": latest, "by": by, "experiment": event.experiment,
+                "version": target, "onnx_sha256": event.onnx_sha256}  # fmt: skip
+        turn.require()
+        with standby.kept(store, triton, repository.model, configs[repository.model]):
+            try:
+                for name, config in configs.items():
+                    load(ModelRepository(store, name), triton, config)
+                difference = prove(store, triton, repository, target)
+                for replica in replicas:
+                    with standby.kept(store, replica, repository.model, configs[repository.model]):
+                        for name in configs:
+                            take_up(ModelRepository(store, name), replica)
+                    prove(store, replica, repository, target)
+            except (ServiceError, InputError, ParityError) as error:
+                events.record(store, Event(kind="failed", detail=str(error), **done))
+                raise type(error)(f"{error}; {restore(before, store, [triton, *replicas])}") from error
+        texts = {name: model_config.to_text(config).decode() for name, config in configs.items()}
+        detail = f"golden crops differ by {difference:.1e}"
+        events.record(store, Event(kind="rolled_back", detail=detail, configs=texts, **done))
+        return RollbackReport(
+            model=repository.model, version=target, instead_of=latest, experiment=event.experiment,
+            max_difference=difference,
+        )  # fmt: skip
 
 
 def _whole(event: Event, store: Store) -> dict[str, ModelConfig]:
@@ -163,7 +169,14 @@ def take_up(repository: ModelRepository, triton: Triton) -> None:
 
 
 def spread(names: Sequence[str], *, version: str, store: Store, replicas: Sequence[Triton], golden: Golden) -> None:
-    """Make replicas serve what the first server proved, the classifier named first; each proves it on its own.
+    """Make replicas serve what the first server proved; each proves it on its own.
+
+    Args:
+        names: The classifier, and where there is one its picture model and then that one's segmenter.
+        version: Of the classifier.
+        store: Holds the model repository.
+        replicas: All servers but the first.
+        golden: Of the classifier.
 
     Raises:
         ParityError: One answers otherwise.
@@ -171,8 +184,9 @@ def spread(names: Sequence[str], *, version: str, store: Store, replicas: Sequen
     """
     for replica in replicas:
         try:
-            for name in reversed(names):  # what the picture model asks for is there before it
-                take_up(ModelRepository(store, name), replica)
+            with standby.kept(store, replica, names[0], ModelRepository(store, names[0]).config()):
+                for name in (*names[2:], *names[:2]):  # what the picture model asks for is there before it
+                    take_up(ModelRepository(store, name), replica)
             check_golden(replica, names[0], golden, version=int(version))
         except (ServiceError, InputError, ParityError) as error:
             raise type(error)(f"the replica {replica.url}: {error}") from error
@@ -182,21 +196,22 @@ def restore(before: dict[str, ModelConfig | None], store: Store, servers: Sequen
     """Make every server serve models as they were configured before, and say how that went.
 
     Args:
-        before: Configurations by Triton's name; None: the model was not there.
+        before: Configurations by Triton's name, the classifier's first; None: the model was not there.
         store: Holds the repository.
         servers: All that may have taken up something else; one that fails keeps none of the others from it.
     """
     failed = []
     for server in servers:
         try:
-            for name, config in before.items():
-                repository = ModelRepository(store, name)
-                if config is not None:
-                    load(repository, server, config)
-                    continue
-                repository.remove_config()
-                if server.versions(name):
-                    server.unload(name)
+            with standby.kept(store, server, *next(iter(before.items()))):
+                for name, config in before.items():
+                    repository = ModelRepository(store, name)
+                    if config is not None:
+                        load(repository, server, config)
+                        continue
+                    repository.remove_config()
+                    if server.versions(name):
+                        server.unload(name)
         except SilhouetteError as error:
             failed.append(str(error))
     if failed:
@@ -207,7 +222,7 @@ def restore(before: dict[str, ModelConfig | None], store: Store, servers: Sequen
 def models(store: Store) -> list[str]:
     """Return every model that the repository has a configuration of, sorted."""
     names = store.list_folders(f"{REPOSITORY}/")
-    return [name for name in names if ModelRepository(store, name).config() is not None]
+    return [name for name in names if store.exists(repository_key(name, CONFIG_NAME))]
 
 
 def status(*, store: Store, servers: Sequence[Triton], model: str = "") -> list[ServingStatus]:
@@ -243,11 +258,12 @@ def status(*, store: Store, servers: Sequence[Triton], model: str = "") -> list[
     return found
 
 
-def reconcile(*, store: Store, triton: Triton) -> ReconcileReport:
+def reconcile(*, store: Store, triton: Triton, by: str = "") -> ReconcileReport:
     """Make a server serve what the repository says: after its restart, or on a new replica.
 
     Explicit control remembers nothing, and a configuration that was put back is taken up by a load only. Models that
-    are served and not in the repository are left alone: they may be somebody's passing ones.
+    are served and not in the repository are left alone: they may be somebody's passing ones. So is a group that is
+    being deployed: it is told as failed.
 
     Raises:
         ServiceError: The store or the server cannot be reached.
@@ -255,18 +271,30 @@ def reconcile(*, store: Store, triton: Triton) -> ReconcileReport:
     loaded, right, failed = [], [], {}
     for name in models(store):
         repository = ModelRepository(store, name)
-        config = repository.config()
-        assert config is not None
         try:
-            if is_loaded(triton, config) and {str(v) for v in model_config.versions_of(config)} <= set(
-                triton.versions(name)
-            ):
+            if _serves(triton, repository.config()):
                 right.append(name)
             else:
-                load(repository, triton, config)
-                loaded.append(name)
+                with lock.hold(store, _group_of(repository), by=by):
+                    if (config := repository.config()) is not None:  # as it is now that nobody else writes it
+                        load(repository, triton, config)
+                        loaded.append(name)
         except (ServiceError, InputError) as error:
             if not triton.is_ready():
                 raise
             failed[name] = str(error)
     return ReconcileReport(url=triton.url, loaded=tuple(loaded), as_wanted=tuple(right), failed=failed)
+
+
+def _serves(triton: Triton, config: ModelConfig | None) -> bool:
+    if config is None:  # it was withdrawn in this moment
+        return True
+    wanted = {str(version) for version in model_config.versions_of(config)}
+    return is_loaded(triton, config) and wanted <= set(triton.versions(config.name))
+
+
+def _group_of(repository: ModelRepository) -> str:
+    """Return the classifier's name, by which a picture model is locked as well."""
+    config = repository.config()
+    is_picture = config is not None and picture_config.is_picture_model(config)
+    return repository.model.removesuffix(SUFFIX) if is_picture else repository.model

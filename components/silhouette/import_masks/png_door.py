@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from silhouette.contracts.contours import Contours, from_mask, to_cropped_mask
-from silhouette.contracts.markup import read_png, to_index_map
+from silhouette.contracts.contours import Contours, to_cropped_mask
+from silhouette.contracts.markup import read_png, to_index_map, trace_person
 from silhouette.errors import InputError
 from silhouette.import_masks.returned import Exported, Returned
 
@@ -41,7 +41,7 @@ def _read(exported: Exported, *, path: Path) -> list[Contours]:
                 continue  # painted out
             _keep_hidden(seen, exported.people[number - 1], same)
         if seen.any():
-            people.append(_traced(seen))
+            people.append(trace_person(seen))
     return people
 
 
@@ -50,12 +50,6 @@ def _keep_hidden(seen: npt.NDArray[np.bool_], contours: Contours, same: npt.NDAr
     mask, (left, top) = to_cropped_mask(contours)
     rows, columns = slice(top, top + mask.shape[0]), slice(left, left + mask.shape[1])
     seen[rows, columns] |= (mask > 0) & same[rows, columns]
-
-
-def _traced(seen: npt.NDArray[np.bool_]) -> Contours:
-    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-    window = seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return from_mask(window.astype(np.uint8), offset_xy=(int(columns[0]), int(rows[0])))
 
 
 def _bytes(path: Path) -> bytes:

@@ -13,7 +13,15 @@ def pictures_version(
     model: str = "",
     extra_workers: list = [],  # noqa: B006  a default of KFP
 ) -> NamedTuple(
-    "Outputs", [("version", str), ("segmentation", str), ("dataset", str), ("served_model", str), ("shards", list)]
+    "Outputs",
+    [
+        ("version", str),
+        ("segmentation", str),
+        ("dataset", str),
+        ("served_model", str),
+        ("serving", str),
+        ("shards", list),
+    ],
 ):
     """Digest what pictures there are, for a pipeline that trains nothing; name the model that is asked, and shards.
 
@@ -37,6 +45,7 @@ def pictures_version(
             config.segmentation.model_dump_json(),
             config.dataset.model_dump_json(),
             model or safe_key(group),
+            config.serving.model_dump_json(),
             [f"{number}/{workers}" for number in range(workers)] if extra_workers else [],
         )
 
