@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -49,7 +50,6 @@ def review(
             hosts=allow_host or (),
             base_path=base_path.rstrip("/"),
         )
-        try:
+        with suppress(KeyboardInterrupt):  # the server does not always pass on the one that ended it
             serve(group=group, model=model, store=open_store(patience_s=2.0), place=place, told=told)
-        except KeyboardInterrupt:
-            tell("\nended; every verdict is kept")
+        tell("\nended; every verdict is kept")

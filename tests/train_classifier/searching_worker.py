@@ -19,7 +19,7 @@ class Trained:
     """What counts of a training."""
 
     def __init__(self, score: float) -> None:
-        self.best_val_macro_f1 = score
+        self.val_macro_f1 = score
 
 
 def main() -> None:

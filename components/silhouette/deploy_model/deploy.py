@@ -257,7 +257,7 @@ def _beside_served(
         return None
     found = replay(
         triton, old=(model, served), new=(candidate, "1"), golden=golden.crops,
-        recent=traffic.recent(store, model, crop_size=old.crop_size), batch=min(old.max_batch_size, new.max_batch_size),
+        recent=traffic.recent(store, model, crop_size=old.crop_size),
     )  # fmt: skip
     require(found, max_slowdown=serving.max_slowdown, max_disagreement=serving.max_disagreement)
     return found

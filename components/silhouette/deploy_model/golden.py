@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silhouette.contracts.model_bundle import GOLDEN_NAME, ModelCard
+from silhouette.deploy_model.asking import ask
 from silhouette.deploy_model.repository import label_lines
 from silhouette.errors import InputError, ParityError
 from silhouette.triton_client import Triton
@@ -73,9 +74,7 @@ def check_golden(triton: Triton, model: str, golden: Golden, *, version: int, na
     """
     import numpy as np
 
-    step = triton.config(model, version=str(version)).max_batch_size
-    parts = [golden.crops[start : start + step] for start in range(0, len(golden.crops), step)]
-    answer = np.concatenate([triton.infer(model, part, version=str(version)) for part in parts])
+    answer, _ = ask(triton, model, golden.crops, version=str(version))
     if answer.shape != golden.probabilities.shape:
         raise ParityError(
             f"the served model must answer {list(golden.probabilities.shape)} probabilities, {model} version {version}"

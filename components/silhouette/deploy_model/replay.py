@@ -7,10 +7,10 @@ Reads and writes nothing but requests to Triton. The crops are those that the se
 from __future__ import annotations
 
 import statistics
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from silhouette.deploy_model.asking import CROPS, ask
 from silhouette.errors import ParityError
 
 if TYPE_CHECKING:
@@ -57,9 +57,8 @@ def replay(
     new: tuple[str, str],
     recent: npt.NDArray[np.uint8],
     golden: npt.NDArray[np.uint8],
-    batch: int,
 ) -> Replay:
-    """Ask both in turn, so that what else the machine does hits both; the first batch is timed.
+    """Ask both in turn, so that what else the machine does hits both; the first crops are timed.
 
     Args:
         triton: The server.
@@ -67,23 +66,20 @@ def replay(
         new: Model and version of the candidate.
         recent: uint8 [n, size, size, 3], of recent requests; there may be none.
         golden: Likewise, of the candidate.
-        batch: The most crops of a request to either.
+
+    Raises:
+        ServiceError: Triton failed.
     """
     import numpy as np
 
     crops = np.concatenate([recent, golden])
+    batch = min(CROPS, *(triton.config(model, version=version).max_batch_size for model, version in (old, new)))
     first, times = crops[:batch], {old: list[float](), new: list[float]()}
     for _ in range(_WARM_UP + _ROUNDS):
-        for side in (old, new):
-            started = time.perf_counter()
-            triton.infer(side[0], first, version=side[1])
-            times[side].append((time.perf_counter() - started) * 1000)
+        for model, version in (old, new):
+            times[model, version] += ask(triton, model, first, version=version)[1]
     old_ms, new_ms = (statistics.median(times[side][_WARM_UP:]) for side in (old, new))
-    parts = [crops[start : start + batch] for start in range(0, len(crops), batch)]
-    said = [
-        np.concatenate([triton.infer(side[0], part, version=side[1]).argmax(axis=1) for part in parts])
-        for side in (old, new)
-    ]
+    said = [ask(triton, model, crops, version=version)[0].argmax(axis=1) for model, version in (old, new)]
     return Replay(
         crops=len(crops), recent=len(recent), batch=len(first), old_ms=old_ms, new_ms=new_ms,
         disagreement=float((said[0] != said[1]).mean()),

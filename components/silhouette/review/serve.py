@@ -72,7 +72,7 @@ def serve(
     Raises:
         InputError: The group is unknown, empty or not segmented, the place is not to be served, or the port is taken.
         ServiceError: PostgreSQL cannot be reached.
-        KeyboardInterrupt: SIGINT came; everything was closed.
+        KeyboardInterrupt: SIGINT came; everything was closed. (It may also return.)
     """
     import uvicorn
 

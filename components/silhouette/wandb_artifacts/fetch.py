@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from silhouette.errors import InputError
+from silhouette.file_digest import sha256_of
 from silhouette.wandb_artifacts.artifact import FORM, Artifact, Entry
 from silhouette.wandb_artifacts.connection import md5
 
@@ -88,8 +89,7 @@ def fetch_artifact(name: str, *, to: Path | None) -> FetchedArtifact:
         local = to / parts
         if not _is_there(local, artifact.entries[path]):
             artifact.fetch(path, local)
-        with local.open("rb") as file:
-            digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        digests[path] = sha256_of(local)
     return FetchedArtifact(artifact=artifact.name, digest=artifact.digest, folder=str(to), files=digests)
 
 

@@ -4,11 +4,17 @@ import { make } from "./draw.js";
 
 const $ = selector => document.querySelector(selector);
 
+const answers = new Map();
+
+// the close event comes a moment after the close, and keys are quicker: an answer is taken where the next question begins,
+// and a late event is none to that one
 function opened(dialog) {
+  answers.get(dialog)?.(dialog.returnValue);
   return new Promise(resolve => {
+    answers.set(dialog, resolve);
     dialog.returnValue = "";
     dialog.querySelector("[value=cancel]").onclick = () => dialog.close("cancel");
-    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
+    dialog.onclose = () => { if (!dialog.open) resolve(dialog.returnValue); };
     dialog.showModal();
   });
 }

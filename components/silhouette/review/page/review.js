@@ -14,6 +14,7 @@ const VERBS = { approved: "Approve", rejected: "Reject", nobody: "Nobody here on
 const state = {
   info: null, model: "", cards: [], elements: [], current: 0, anchor: 0, selected: new Set(),
   everything: null, bulk: false, places: [""], after: null, done: [], unsaved: [], saving: new Set(), revisions: new Map(), counts: null, generation: 0,
+  looks: 0,
 };
 const shaOf = card => card.queued.review.picture_sha256;
 const number = count => count.toLocaleString("en");
@@ -380,7 +381,7 @@ async function retry() {
 }
 
 async function enlarge(index) {
-  const card = state.cards[index];
+  const card = state.cards[index], look = ++state.looks;
   if (!card) return;
   if (!large.open) { go(index, { focus: false }); large.showModal(); }
   const buttons = make("div", { class: "row" });
@@ -400,7 +401,8 @@ async function enlarge(index) {
   large.setAttribute("aria-label", titleOf(card));
   try {
     const detail = await ask(`api/pictures/${shaOf(card)}?${new URLSearchParams({ model: state.model })}`);
-    if (state.cards[state.current] !== card || !large.open) return;
+    // an answer that was overtaken by a newer one may not know the last verdict
+    if (look !== state.looks || state.cards[state.current] !== card || !large.open) return;
     const { review } = detail.card.queued;
     if (review.revision >= card.queued.review.revision) card.queued.review = review;
     else detail.card.queued.review = card.queued.review; // a verdict was saved while this was on its way
