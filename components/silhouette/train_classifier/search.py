@@ -152,22 +152,32 @@ def _claim(study: optuna.Study, connection: psycopg.Connection, trials: int) -> 
     """
     from optuna.trial import TrialState
 
-    open_ = trials - len(study.get_trials(deepcopy=False, states=finished()))
-    for running in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not searches.take(connection, study.study_name, running.number):
-            open_ -= 1
-            continue
-        study.tell(running.number, state=TrialState.FAIL)
-        searches.let_go(connection, study.study_name, running.number)
-        values = running.params or running.system_attrs.get("fixed_params", {})
-        if values and not running.user_attrs.get("again"):
-            study.enqueue_trial(values, user_attrs=running.user_attrs | {"again": True})
+    running = [trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
+    let_go = [number for number in running if searches.take(connection, study.study_name, number)]
+    # read only now: a worker that ended by itself has told its answer before it let go
+    known = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    for number in let_go:
+        if known[number].state == TrialState.RUNNING:
+            _give_up(study, known[number])
+        searches.let_go(connection, study.study_name, number)
+    busy = [number for number in running if number not in let_go and known[number].state == TrialState.RUNNING]
+    open_ = trials - sum(trial.state in finished() for trial in known.values()) - len(busy)
     if open_ <= 0:
         return None
     trial = study.ask()
     if not searches.take(connection, study.study_name, trial.number):
         raise AssertionError("the number of a new trial is known to nobody else")
     return trial
+
+
+def _give_up(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """End the trial of a worker that was killed, and have its recipe tried once more."""
+    from optuna.trial import TrialState
+
+    study.tell(trial.number, state=TrialState.FAIL)
+    values = trial.params or trial.system_attrs.get("fixed_params", {})
+    if values and not trial.user_attrs.get("again"):
+        study.enqueue_trial(values, user_attrs=trial.user_attrs | {"again": True})
 
 
 def conclude(name: str, *, out: Path, dsn: str | None = None) -> SearchReport:
