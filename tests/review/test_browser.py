@@ -321,6 +321,7 @@ def test_the_large_view_goes_on_to_the_next_picture(opened: Open, group: World) 
     tab.wait("document.querySelector('#large h2').innerText === 'picture 2'")
     tab.press("ArrowLeft")
     tab.wait("document.querySelector('#large .history')?.innerText.startsWith('anna approved it')")
+    tab.wait("!document.querySelector('.card.saving')")  # the history may be quicker than the answer to the verdict
     tab.press("r", "4")
     tab.wait("document.querySelector('#large h2').innerText === 'picture 2'")
     tab.press("Escape")

@@ -233,7 +233,7 @@ async function decide(status) {
   const among = (everything ?? targets().map(card => ({ ...seen(card), status: card.queued.review.status })))
     .filter(({ sha256 }) => !state.saving.has(sha256));
   const chosen = among.filter(picture => picture.status !== status);
-  if (!chosen.length) return among.length ? toast(`already ${NAMES[status]}`) : undefined;
+  if (!chosen.length) return toast(among.length ? `already ${NAMES[status]}` : state.saving.size ? "the last verdict is still being saved" : "");
   const several = state.selected.size > 0 && !large.open;
   let reason = "";
   if (status === "rejected") {
