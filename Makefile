@@ -99,7 +99,7 @@ test: .venv/ready .venv-triton/ready  ## the default tests; TESTS="tests/test_na
 
 .PHONY: test-long
 test-long: .venv/ready .venv-triton/ready  ## the tests that take minutes
-	@$(BIN)/python -m pytest -m long $(TESTS)
+	@$(BIN)/python -m pytest -m long $(if $(TESTS),$(TESTS),--numprocesses 2 --dist loadfile)
 
 .PHONY: lint
 lint: .venv/ready  ## style, types, architecture, compiled pipelines, Dockerfiles, manifests
