@@ -17,6 +17,8 @@ from tests.benchmarks.measure import load, measure
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = ["name", "ours", "other", "unit", "ratio", "target", "better", "how"]
+# half a minute each
+WITH_SERVICES = {"bench_serving", "bench_ingest", "bench_segment", "bench_ret_meta", "bench_background"}
 TRIVIAL = """
 from tests.benchmarks import Benchmark
 BENCHMARK = (
@@ -181,7 +183,13 @@ def test_shipped_benchmarks_load_and_have_names_of_their_own() -> None:
     assert {"framework.step_cost", "cli.help", "compile.training"} <= set(names)
 
 
-@pytest.mark.parametrize("file", sorted(Path(__file__).parent.glob("bench_*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.long] if path.stem in WITH_SERVICES else [])
+        for path in sorted(Path(__file__).parent.glob("bench_*.py"))
+    ],
+)
 def test_shipped_benchmark_runs_once(file: Path) -> None:
     """No clock is looked at: that the sides still fit the code that they measure is what counts."""
     program = (
