@@ -2,22 +2,19 @@
 
 from kfp import dsl
 
+from pipelines.pictures import downloaded, segmented
 from pipelines.reporting import reported
 from pipelines.resources import (
     GPU_NODES,
     GPU_TOLERATIONS,
     on_cpu,
-    on_gpu,
     with_database,
     with_picture_service,
     with_triton,
-    with_wandb,
 )
 from pipelines.segmentation import EXTRA_WORKERS, extra_segmenters
 from silhouette.classify_pictures.component import classify_pictures, classify_shard
 from silhouette.config import load_config
-from silhouette.download_pictures.component import download_pictures
-from silhouette.segment_people.component import segment_people
 from silhouette.snapshot_contours.component import snapshot_contours
 from silhouette.source_version.component import pictures_version
 
@@ -92,13 +89,8 @@ def inference(
     found = pictures_version(group=group, source=source, gpus=gpus, model=served_model, extra_workers=extra_workers)
     with_database(with_picture_service(on_cpu(found, title="What is there", cached=False)))
 
-    pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
-    with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
-
-    people = segment_people(
-        dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
-    )
-    with_wandb(with_database(on_gpu(people, title="Segment people", cached=False, **pool)))
+    pictures = downloaded(found, group=group, source=source)
+    people = segmented(pictures, found, model_path=model_path, pool=pool)
     beside = extra_segmenters(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"],
         workers=extra_workers, gpus=gpus, gpu_node_selector=gpu_node_selector, gpu_tolerations=gpu_tolerations,

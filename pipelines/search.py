@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from pipelines.pictures import downloaded, segmented
 from pipelines.reporting import reported
 from pipelines.resources import (
     GPU_NODES,
@@ -15,8 +16,6 @@ from pipelines.resources import (
 from pipelines.segmentation import EXTRA_WORKERS
 from silhouette.build_dataset.component import build_dataset
 from silhouette.config import load_config
-from silhouette.download_pictures.component import download_pictures
-from silhouette.segment_people.component import segment_people
 from silhouette.snapshot_contours.component import snapshot_contours
 from silhouette.source_version.component import source_version
 from silhouette.train_classifier.component import begin_search, report_search, search_recipe
@@ -107,13 +106,8 @@ def search(
     )  # fmt: skip
     with_wandb(with_database(with_picture_service(on_cpu(found, title="What is there", cached=False))))
 
-    pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
-    with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
-
-    people = segment_people(
-        dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
-    )
-    with_wandb(with_database(on_gpu(people, title="Segment people", cached=False, **pool)))
+    pictures = downloaded(found, group=group, source=source)
+    people = segmented(pictures, found, model_path=model_path, pool=pool)
 
     snapshot = snapshot_contours(
         dataset=pictures.outputs["dataset"], model_digest=people.outputs["model_digest"], background=""

@@ -2,6 +2,7 @@
 
 from kfp import dsl
 
+from pipelines.pictures import downloaded, segmented
 from pipelines.reporting import reported
 from pipelines.resources import (
     GPU_NODES,
@@ -13,7 +14,6 @@ from pipelines.resources import (
     with_wandb,
 )
 from silhouette.config import load_config
-from silhouette.download_pictures.component import download_pictures
 from silhouette.segment_people.component import segment_people
 from silhouette.snapshot_contours.component import snapshot_contours
 from silhouette.source_version.component import pictures_version
@@ -83,14 +83,9 @@ def segmentation(
     found = pictures_version(group=group, source=source, gpus=gpus)
     with_database(with_picture_service(on_cpu(found, title="What is there", cached=False)))
 
-    pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
-    with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
-
+    pictures = downloaded(found, group=group, source=source)
     # the first worker returns when every batch is done, by whomever: there may be no other, and its digest is all's
-    people = segment_people(
-        dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
-    )
-    with_wandb(with_database(on_gpu(people, title="Segment people", cached=False, **pool)))
+    people = segmented(pictures, found, model_path=model_path, pool=pool)
     beside = extra_segmenters(
         dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"],
         workers=extra_workers, gpus=gpus, gpu_node_selector=gpu_node_selector, gpu_tolerations=gpu_tolerations,

@@ -3,6 +3,7 @@
 from kfp import dsl
 
 from pipelines.background import background
+from pipelines.pictures import downloaded, segmented
 from pipelines.reporting import reported
 from pipelines.resources import (
     GPU_NODES,
@@ -19,11 +20,9 @@ from silhouette.classify_pictures.component import classify_pictures
 from silhouette.config import load_config
 from silhouette.deploy_model.champion_component import find_champion
 from silhouette.deploy_model.component import deploy_model
-from silhouette.download_pictures.component import download_pictures
 from silhouette.evaluate_model.component import evaluate_model
 from silhouette.evaluate_model.refuse_component import refuse_model
 from silhouette.export_model.component import export_model
-from silhouette.segment_people.component import segment_people
 from silhouette.snapshot_contours.component import snapshot_contours
 from silhouette.source_version.component import source_version
 from silhouette.train_classifier.component import train_classifier
@@ -83,8 +82,7 @@ def training(
     )  # fmt: skip
     with_wandb(with_database(with_picture_service(on_cpu(found, title="What is there", cached=False))))
 
-    pictures = download_pictures(group=group, source=source, version=found.outputs["version"])
-    with_database(with_picture_service(on_cpu(pictures, title="Download pictures", cpu="2", minutes=720)))
+    pictures = downloaded(found, group=group, source=source)
 
     places = background(
         pixsets=background_pixsets, version=found.outputs["background"], wanted=found.outputs["with_background"],
@@ -92,10 +90,8 @@ def training(
         gpu_node_selector=gpu_node_selector, gpu_tolerations=gpu_tolerations,
     ).set_display_name("Background set")  # fmt: skip
 
-    people = segment_people(
-        dataset=pictures.outputs["dataset"], model_path=model_path, settings=found.outputs["segmentation"]
-    )
-    with_wandb(with_database(on_gpu(people, title="Segment people", cached=False, **pool)))
+    # after the set: the other way round, KFP 2.17 compiles now this and now that name of the GPU pool's parameters
+    people = segmented(pictures, found, model_path=model_path, pool=pool)
 
     snapshot = snapshot_contours(
         dataset=pictures.outputs["dataset"], model_digest=people.outputs["model_digest"],
