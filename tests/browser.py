@@ -93,6 +93,12 @@ class Tab:
     def type(self, text: str) -> None:
         self.call("Input.insertText", text=text)
 
+    def fill(self, selector: str, value: str) -> None:
+        """Give a field a value, as typing it at once would."""
+        field = f"document.querySelector({json.dumps(selector)})"
+        self.evaluate(f"{field}.value = {json.dumps(value)}")
+        self.evaluate(f"{field}.dispatchEvent(new Event('input', {{bubbles: true}}))")
+
     def click(self, selector: str, *, hold: str = "") -> None:
         """Click the middle of an element with the mouse, when it has come to rest and nothing lies over it."""
         x, y = self.evaluate(_AT_REST % json.dumps(selector))

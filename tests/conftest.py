@@ -2,7 +2,7 @@
 
 services_env   PostgreSQL and the object store, up for the session: their SILHOUETTE_* variables
 store          a bucket of this test module;            fresh_store   a bucket of this one test
-postgres_dsn   a database of this test module
+postgres_dsn   a database of this test module;          `connection` to it, its tables empty
 environ        this test's environment names this module's bucket and database
 triton_url     a real Triton (slow to start, once a session); `triton` is the opened client
 served_store   the bucket in which that Triton looks for its models
@@ -26,6 +26,7 @@ from minio.deleteobjects import DeleteObject
 from psycopg import sql
 
 from pipelines.embedded import down, ports, up
+from silhouette.database import connect
 from silhouette.settings import store_settings
 from silhouette.store import Store, open_store
 
@@ -129,6 +130,13 @@ def postgres_dsn(services_env: dict[str, str]) -> Iterator[str]:
     yield f"{server.rpartition('/')[0]}/{name}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def connection(postgres_dsn: str) -> Iterator[psycopg.Connection]:
+    with connect(postgres_dsn) as opened:
+        opened.execute("TRUNCATE segmentations, people, badlist, pictures, labels, datasets, groups, ret_meta_posts")
+        yield opened
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from silhouette.contracts import contours, predictions, snapshot
 from silhouette.contracts.markup import MASKS, TABLE_NAME, write_png
 from silhouette.contracts.predictions import Prediction
 from silhouette.contracts.snapshot import SnapshotHead, SnapshotRow
-from silhouette.database import badlist, connect
+from silhouette.database import badlist
 from silhouette.deploy_model.deploy import deploy_model
 from silhouette.errors import InputError
 from silhouette.export_masks.export import export_masks
@@ -49,13 +49,6 @@ def model(
     for key in list(served_store.list_keys(f"triton/{deployed.model}/")):
         served_store.remove(key)
     triton.unload(deployed.model)
-
-
-@pytest.fixture
-def connection(postgres_dsn: str) -> Iterator[psycopg.Connection]:
-    with connect(postgres_dsn) as opened:
-        opened.execute("TRUNCATE segmentations, people, badlist, pictures, labels, datasets, groups")
-        yield opened
 
 
 @pytest.fixture

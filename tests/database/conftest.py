@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from silhouette.database import connect, segmentations
+from silhouette.database import segmentations
 from silhouette.database.people import PersonRow
 from silhouette.database.segmentations import Segmentation
 
@@ -29,13 +29,6 @@ def segment(connection: psycopg.Connection, *people: int) -> None:
         for number, count in enumerate(people)
     ]
     segmentations.add(connection, model_digest=MODEL, found=found)
-
-
-@pytest.fixture
-def connection(postgres_dsn: str) -> Iterator[psycopg.Connection]:
-    with connect(postgres_dsn) as opened:
-        opened.execute("TRUNCATE segmentations, people, badlist, pictures, labels, datasets, groups")
-        yield opened
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,6 @@ from tests.deploy_model import bundles
 
 Deploy = Callable[..., Deployment]
 CROP = np.full((1, bundles.SIZE, bundles.SIZE, 3), (200, 40, 40), np.uint8)
-
-
-@pytest.fixture
-def group(served_store: Store, triton: Triton) -> Iterator[str]:
-    """A group of this one test, taken away at its end."""
-    name = f"faulty {secrets.token_hex(4)}"
-    yield name
-    for key in [key for key in served_store.list_keys("") if f"/{safe_key(name)}/" in key]:
-        served_store.remove(key)
-    triton.unload(safe_key(name))
 
 
 @pytest.fixture

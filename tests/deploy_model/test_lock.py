@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,16 +41,6 @@ folder = Path(sys.argv[1])
 deploy_model(bundle=folder / "bundle", evaluation=folder / "evaluation", store=store, triton=open_triton(),
              out=folder / "out", by="anna")
 """
-
-
-@pytest.fixture
-def group(served_store: Store, triton: Triton) -> Iterator[str]:
-    """A group of this one test, taken away at its end."""
-    name = f"locked {secrets.token_hex(4)}"
-    yield name
-    for key in [key for key in served_store.list_keys("") if f"/{safe_key(name)}/" in key]:
-        served_store.remove(key)
-    triton.unload(safe_key(name))
 
 
 def deploy(folder: Path, store: Store, triton: Triton) -> Deployment:

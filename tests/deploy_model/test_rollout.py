@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,6 @@ from silhouette.triton_client import Triton
 from tests.deploy_model import bundles
 
 Deploy = Callable[..., Deployment]
-
-
-@pytest.fixture
-def group(served_store: Store, triton: Triton) -> Iterator[str]:
-    """A group of this one test, taken away at its end."""
-    name = f"hats {secrets.token_hex(4)}"
-    yield name
-    for key in [key for key in served_store.list_keys("") if f"/{safe_key(name)}/" in key]:
-        served_store.remove(key)
-    triton.unload(safe_key(name))
 
 
 @pytest.fixture

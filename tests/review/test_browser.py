@@ -238,8 +238,7 @@ def test_a_bulk_over_the_whole_filter_reaches_every_page_and_is_undone_whole(ope
 
 def test_a_bulk_over_a_filter_needs_a_reason_to_reject_and_leaves_what_does_not_fit(opened: Open, group: World) -> None:
     tab = opened("anna")
-    tab.evaluate("document.querySelector('[name=max_people]').value = '1'")
-    tab.evaluate("document.querySelector('[name=max_people]').dispatchEvent(new Event('input', {bubbles: true}))")
+    tab.fill("[name=max_people]", "1")
     tab.wait(CARD.format("", 5))
     tab.click("[data-do=everything]")
     tab.wait("document.querySelector('#selected').innerText === 'all 5 that fit'")
@@ -338,8 +337,7 @@ def test_filters_narrow_the_page_and_survive_a_reload(opened: Open, group: World
     tab.evaluate("document.querySelector('#model').dispatchEvent(new Event('change'))")
     tab.wait(CARD.format("", 6))
     assert tab.evaluate("document.querySelector('#agreement').hidden") is False
-    tab.evaluate("document.querySelector('[name=max_agreement]').value = '0.75'")
-    tab.evaluate("document.querySelector('[name=max_agreement]').dispatchEvent(new Event('input', {bubbles: true}))")
+    tab.fill("[name=max_agreement]", "0.75")
     tab.wait(CARD.format("", 1))
     assert tab.texts(".card b") == ["picture 0"]
     tab.evaluate("location.reload()")

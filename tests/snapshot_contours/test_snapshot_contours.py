@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from silhouette.contracts import contours, dataset, snapshot
 from silhouette.contracts.dataset import PictureRow
-from silhouette.database import badlist, connect, labels, reviews, segmentations
+from silhouette.database import badlist, labels, reviews, segmentations
 from silhouette.database.people import PersonRow
 from silhouette.database.reviews import Status, Verdict
 from silhouette.database.segmentations import Segmentation
@@ -26,13 +25,6 @@ PERSON = PersonRow(
     score=0.5,
     contours=contours.encode(contours.from_mask(np.full((9, 9), 255, np.uint8))),
 )
-
-
-@pytest.fixture
-def connection(postgres_dsn: str) -> Iterator[psycopg.Connection]:
-    with connect(postgres_dsn) as opened:
-        opened.execute("TRUNCATE segmentations, people, badlist, labels, datasets")
-        yield opened
 
 
 @pytest.fixture
