@@ -348,15 +348,15 @@ def evaluate(group: Group, work: Work = None) -> None:
 
         folder = work_folder(work, group)
         crops, bundle = need(folder / "crops", "dataset"), need(folder / "model", "export")
-        store = open_store()
+        store, config = open_store(), _config()
         served = find_champion(group=group, onnx_sha256=model_bundle.read(bundle).onnx_sha256, store=store)
         with tempfile.TemporaryDirectory() as scratch:
             judged = evaluate_model(
                 crops=crops,
                 bundle=bundle,
                 out=folder / "evaluation",
-                gate=_config().gate,
-                config=_config().evaluate,
+                gate=config.gate,
+                config=config.evaluate,
                 champion=fetch_champion(served, group=group, store=store, folder=Path(scratch)),
             )
         numbers = [f"{name:26}  {value:.3f}" for name, value in judged.scalars().items()]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from silhouette.contracts import contours as contour_bytes
 from silhouette.contracts.contours import Contours
-from silhouette.contracts.dataset import Dataset, PictureRow, RefusedPicture
+from silhouette.contracts.dataset import BADLISTED, Dataset, PictureRow, RefusedPicture
 from silhouette.contracts.exported_masks import ExportedMasks
 from silhouette.contracts.snapshot import NOBODY, SnapshotHead, SnapshotRow
 from silhouette.errors import InputError, PictureError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Pixels = npt.NDArray[np.uint8]
 
 THUMBNAIL_SIDE = 260
-BADLISTED, REJECTED, NOT_SEGMENTED = "badlisted", "rejected", "not_segmented"
+REJECTED, NOT_SEGMENTED = "rejected", "not_segmented"
 NO_MASK, BAD_MASK = "no_mask", "bad_mask"
 _WORKERS = 3  # pictures decoded at the same time; each may take 270 MB
 

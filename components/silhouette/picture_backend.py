@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,10 +130,8 @@ class TritonPythonModel:
             return ask(part, known.classifier_input, crops, [known.classifier_output])[0]
         except PartError:
             standby = replace(part, model=standby_name(part), version="1")
-            try:
+            with suppress(PartError):  # there is one during a switch only: the first reason is the one to tell
                 return ask(standby, known.classifier_input, crops, [known.classifier_output])[0]
-            except PartError:  # there is one during a switch only: the first reason is the one to tell
-                pass
             raise
 
 

@@ -17,6 +17,7 @@ from silhouette.errors import InputError, SettingError
 from silhouette.file_digest import sha256_of
 from silhouette.input_file import PREFIX, key_of
 from silhouette.store import Store, in_parallel
+from silhouette.wandb_artifacts.artifact import SCHEME
 
 _READERS = 4
 
@@ -40,7 +41,7 @@ def upload_inputs(
     sent = dict(arguments)
     for name in PATHS:
         given = arguments.get(name)
-        if not given or "://" in given or given.startswith("wandb:"):
+        if not given or "://" in given or given.startswith(SCHEME):
             continue
         path = base / Path(given).expanduser()
         opened = _opened(store, name, given)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from silhouette.contracts import contours as contour_bytes
-from silhouette.contracts.dataset import Dataset, PictureRow
+from silhouette.contracts.dataset import BADLISTED, Dataset, PictureRow
 from silhouette.contracts.snapshot import NOBODY, SnapshotHead, SnapshotRow
 from silhouette.errors import InputError
 
-BADLISTED, REJECTED, NO_PERSON = "badlisted", "rejected", "no_person"
+REJECTED, NO_PERSON = "rejected", "no_person"
 NOT_SEGMENTED, IN_OTHER_SPLIT = "not_segmented", "duplicate_in_other_split"
 # a picture whose review state is not among `dataset.review_states` is skipped with that state as the reason
 

@@ -23,7 +23,7 @@ from silhouette.build_ret_meta.pending import made_now, pending
 from silhouette.build_ret_meta.tally import BuildRetMetaReport, Tally
 from silhouette.config import Config
 from silhouette.contracts import ret_meta
-from silhouette.cut_people import BADLISTED
+from silhouette.contracts.dataset import BADLISTED
 from silhouette.database import badlist, segmentations
 from silhouette.errors import InputError
 from silhouette.group_pictures import GroupPictures

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from silhouette import __version__
 from silhouette.contracts import ret_meta
-from silhouette.contracts.dataset import PictureRow
+from silhouette.contracts.dataset import BADLISTED, PictureRow
 from silhouette.contracts.ret_meta import Correction, Made, NewerSchemaError, RetMeta, Segmentation
-from silhouette.cut_people import BADLISTED, NOT_SEGMENTED, REJECTED
+from silhouette.cut_people import NOT_SEGMENTED, REJECTED
 from silhouette.database import badlist
 from silhouette.database.people import FoundPerson, PersonRow, read_people
 from silhouette.errors import InputError

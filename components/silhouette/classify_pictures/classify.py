@@ -140,23 +140,24 @@ def classify_pictures(
     shape = CropShape(size=card.crop_size, margin=card.crop_margin, background=card.background)
     everyone = config.people == "all"
     out.mkdir(parents=True, exist_ok=True)
-    if dataset is not None and source is None and masks is not None and connection is not None:
-        work = works.of_masks(dataset, masks, store=store, connection=connection, shape=shape, everyone=everyone)
-    elif dataset is not None and source is None and masks is None and snapshot_digest:
-        work = works.of_snapshot(dataset, snapshot_digest, store=store, scratch=out, shape=shape, everyone=everyone)
-    elif dataset is not None and source is None and masks is None and detector is not None and connection is not None:
-        work = works.of_detector(
-            dataset, store=store, connection=connection, detector=detector, shape=shape, everyone=everyone
-        )
-    elif source is not None and dataset is None and masks is None and detector is not None and connection is not None:
-        work = works.of_folder(
-            source, connection=connection, detector=detector, classes=card.classes, shape=shape, everyone=everyone
-        )
-    else:
-        raise InputError(
-            "classify_pictures must get a dataset with its snapshot, or with masks and the database, or a dataset or a"
-            " source with a detector and the database, got neither or more than one"
-        )
+    match dataset, source, masks:
+        case Path() as folder, None, Path() as exported if connection is not None:
+            work = works.of_masks(folder, exported, store=store, connection=connection, shape=shape, everyone=everyone)
+        case Path() as folder, None, None if snapshot_digest:
+            work = works.of_snapshot(folder, snapshot_digest, store=store, scratch=out, shape=shape, everyone=everyone)
+        case Path() as folder, None, None if detector is not None and connection is not None:
+            work = works.of_detector(
+                folder, store=store, connection=connection, detector=detector, shape=shape, everyone=everyone
+            )
+        case None, Path() as folder, None if detector is not None and connection is not None:
+            work = works.of_folder(
+                folder, connection=connection, detector=detector, classes=card.classes, shape=shape, everyone=everyone
+            )
+        case _:
+            raise InputError(
+                "classify_pictures must get a dataset with its snapshot, or with masks and the database, or a dataset"
+                " or a source with a detector and the database, got neither or more than one"
+            )
     told_as = told_as or model
     key = f"inference/{safe_key(work.title)}"
     identity = [work.digest, told_as, version, card.onnx_sha256, gallery_limit, everyone, CHUNK, __version__]

@@ -18,10 +18,9 @@ from silhouette.classify_pictures.gallery import GALLERY_NAME, RIGHT, WRONG, Gal
 from silhouette.classify_pictures.ledger import Ledger
 from silhouette.classify_pictures.work import Work
 from silhouette.contracts import predictions, scores
-from silhouette.contracts.dataset import RefusedPicture
+from silhouette.contracts.dataset import BADLISTED, RefusedPicture
 from silhouette.contracts.predictions import Prediction
 from silhouette.contracts.scores import Scores
-from silhouette.cut_people import BADLISTED
 from silhouette.store import MissingObjectError, Store
 
 REPORT_NAME = "report.json"

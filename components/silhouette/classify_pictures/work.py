@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from silhouette import cut_people
 from silhouette.contracts import dataset as datasets
 from silhouette.contracts import exported_masks, snapshot
-from silhouette.contracts.dataset import RefusedPicture
-from silhouette.cut_people import BADLISTED, NO_MASK, REJECTED, Badlist, CropShape, CutPicture
+from silhouette.contracts.dataset import BADLISTED, RefusedPicture
+from silhouette.cut_people import NO_MASK, REJECTED, Badlist, CropShape, CutPicture
 from silhouette.database import badlist as badlists
 from silhouette.errors import InputError
 

@@ -24,7 +24,7 @@ QUARANTINE_NAME = "quarantine.csv"
 JSON_NAME = "dataset.json"
 QUALITY_NAME = "quality.html"  # a page for people beside them
 SPLITS = ("train", "val", "test")
-BADLISTED = "badlisted"  # reason of `RefusedPicture`
+BADLISTED = "badlisted"  # why a picture is left out, here and in every later step
 _NUMBERS = ("width", "height", "working_width", "working_height")
 
 

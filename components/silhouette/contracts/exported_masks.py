@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from silhouette.contracts.contours import Contours
 from silhouette.contracts.markup import MASKS, TABLE_NAME, read_png, trace_person
 from silhouette.errors import InputError
+from silhouette.file_digest import sha256_of
 
 _MOST_BYTES = 256 << 20  # of one mask
 
@@ -72,7 +73,7 @@ def read(folder: Path) -> ExportedMasks:
     for row in _rows(folder / TABLE_NAME):
         rows[row.sha256] = row
         path = _path(folder, row)
-        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        content = sha256_of(path) if path.is_file() else ""
         digest.update(f"{row.sha256} {row.status} {content}\n".encode())
     return ExportedMasks(folder=folder, rows=rows, digest=digest.hexdigest())
 

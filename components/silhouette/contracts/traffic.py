@@ -13,7 +13,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from silhouette.errors import InputError
-from silhouette.store import Store
+from silhouette.store import MissingObjectError, Store
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,11 +72,11 @@ def recent(store: Store, model: str, *, crop_size: int) -> Crop:
     import numpy as np
 
     none = np.zeros((0, crop_size, crop_size, 3), np.uint8)
-    if not store.exists(key(model)):
-        return none
     try:
         with np.load(io.BytesIO(store.get_bytes(key(model), max_bytes=_MOST_BYTES))) as arrays:
             crops: Crop = arrays["crops"]
+    except MissingObjectError:  # nothing was asked yet, or nothing is to be kept
+        return none
     except (InputError, OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         _LOG.warning(
             "%s cannot be read (%s), golden crops alone are replayed; the next run writes it", key(model), error

@@ -14,11 +14,12 @@ import psycopg
 from silhouette.database.connection import guarded, guarded_statement
 from silhouette.errors import InputError
 
-# the SHA-256 of all bytes that ever came in under an id of the badlist, in any group
-CONTENTS = """
-    SELECT sha256 FROM badlist JOIN pictures USING (picture_id) WHERE sha256 <> ''
-    UNION SELECT picture_sha256 FROM badlist JOIN labels USING (picture_id)
+_CAME_IN = """
+    SELECT sha256, added_at FROM badlist JOIN pictures USING (picture_id) WHERE sha256 <> ''
+    UNION ALL SELECT picture_sha256, added_at FROM badlist JOIN labels USING (picture_id)
 """
+# the SHA-256 of all bytes that ever came in under an id of the badlist, in any group
+CONTENTS = f"SELECT DISTINCT sha256 FROM ({_CAME_IN}) AS came_in"  # noqa: S608  ours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +100,7 @@ def contents_since(connection: psycopg.Connection) -> dict[str, datetime]:
     """Return `contents` with the time at which the first id of each came on the list."""
     with guarded(connection):
         rows = connection.execute(
-            """
-            SELECT sha256, min(added_at) FROM (
-                SELECT sha256, added_at FROM badlist JOIN pictures USING (picture_id) WHERE sha256 <> ''
-                UNION ALL SELECT picture_sha256, added_at FROM badlist JOIN labels USING (picture_id)
-            ) AS bad GROUP BY sha256
-            """
+            f"SELECT sha256, min(added_at) FROM ({_CAME_IN}) AS came_in GROUP BY sha256"  # noqa: S608  ours
         ).fetchall()
     return {row[0]: row[1] for row in rows}
 

@@ -6,10 +6,11 @@ from collections.abc import Collection
 
 import psycopg
 
+from silhouette.contracts.dataset import BADLISTED
 from silhouette.database import badlist
 from silhouette.database.connection import guarded_statement
 
-BADLISTED, WITHDRAWN = "badlisted", "withdrawn"
+WITHDRAWN = "withdrawn"
 
 
 class Usable:

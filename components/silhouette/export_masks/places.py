@@ -18,6 +18,7 @@ from pathlib import Path
 
 from silhouette.contracts.markup import LAYOUT_NAME, MASKS, OVERLAYS, PICTURES, TABLE_NAME
 from silhouette.errors import InputError, ServiceError
+from silhouette.file_digest import md5_of
 from silhouette.store import Store
 
 TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".json": "application/json", ".csv": "text/csv"}
@@ -55,9 +56,7 @@ class StorePlace:
 
     def write_file(self, name: str, path: Path) -> None:
         """Write a file of any size, unless the same is there."""
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if not self._same(name, digest):
+        if not self._same(name, md5_of(path)):
             self._store.put_file(self._key(name), path, content_type=TYPES[path.suffix])
 
     def remove_others(self, kept: Collection[str]) -> int:

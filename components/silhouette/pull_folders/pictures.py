@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silhouette.contracts import dataset as datasets
-from silhouette.contracts.dataset import PictureRow, RefusedPicture
-from silhouette.database.usable import BADLISTED, WITHDRAWN, Usable
+from silhouette.contracts.dataset import BADLISTED, PictureRow, RefusedPicture
+from silhouette.database.usable import WITHDRAWN, Usable
 from silhouette.errors import InputError
 from silhouette.names import file_name, safe_key
 from silhouette.picture_source.listing import in_batches

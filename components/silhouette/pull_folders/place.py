@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from silhouette.contracts import table
 from silhouette.errors import InputError, ServiceError
-from silhouette.file_digest import sha256_of
+from silhouette.file_digest import md5, md5_of, sha256_of
 from silhouette.store import Store, StoredObject
 
 TABLE_NAME = "files.csv"
@@ -135,13 +134,9 @@ def _is_same(path: Path, sha256: str, seen: StoredObject | None) -> bool:
 
 def _etag(path: Path, seen: StoredObject) -> str:
     """Return the ETag that S3 gives these bytes: their MD5, or that of the MD5s of the parts in which they came."""
-
-    def md5(data: bytes = b"") -> Any:
-        return hashlib.md5(data, usedforsecurity=False)
-
+    if "-" not in seen.etag:
+        return md5_of(path)
     with path.open("rb") as file:
-        if "-" not in seen.etag:
-            return hashlib.file_digest(file, md5).hexdigest()
         part = -(-seen.size_bytes // _MOST_PARTS // _PART_BYTES) * _PART_BYTES or _PART_BYTES
         digests = [md5(data).digest() for data in iter(lambda: file.read(part), b"")]
     return f"{md5(b''.join(digests)).hexdigest()}-{len(digests)}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from silhouette.contracts.dataset import BADLISTED
 from silhouette.database import usable
 from silhouette.errors import InputError
 from silhouette.names import file_name, safe_key
@@ -92,7 +93,7 @@ def pull(
             objects.pull_inference(folder, name, store=store, connection=connection, limit=limit, tally=tally)
     return PullReport(
         kind=str(kind), name=name, folders=[str(one) for one in folders], pictures=tally.pictures, files=tally.files,
-        fetched=tally.fetched, badlisted=tally.left_out[usable.BADLISTED],
+        fetched=tally.fetched, badlisted=tally.left_out[BADLISTED],
         withdrawn=tally.left_out[usable.WITHDRAWN], removed=tally.removed, missing=tally.missing,
         duration_s=round(time.monotonic() - started, 2),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from silhouette.contracts import backgrounds
 from silhouette.contracts import dataset as datasets
 from silhouette.contracts.backgrounds import BackgroundSet
-from silhouette.contracts.dataset import PictureRow
+from silhouette.contracts.dataset import BADLISTED, PictureRow
 from silhouette.database import badlist, installation_id
 from silhouette.database.people import FoundPerson, read_people
 from silhouette.errors import InputError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _LOG = logging.getLogger(__name__)
-PERSON, BADLISTED, REJECTED, NOT_SEGMENTED = "person", "badlisted", "rejected", "not_segmented"
+PERSON, REJECTED, NOT_SEGMENTED = "person", "rejected", "not_segmented"
 
 
 @dataclass(frozen=True, kw_only=True)

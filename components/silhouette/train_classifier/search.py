@@ -16,11 +16,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from silhouette.database import connect, searches
 from silhouette.errors import InputError, ServiceError
 from silhouette.train_classifier.tune import (
+    TuneReport,
     check_parameters,
     finished,
     make_attempt,
@@ -40,25 +41,13 @@ PAUSE_S = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchReport:
-    """What the workers found together; the best of many on one val split flatters itself, the test split will tell.
+class SearchReport(TuneReport):
+    """What the workers found together.
 
     Attributes:
-        trials: That count: finished, or given up early.
-        pruned: Of them, given up early.
-        base_val_macro_f1: Of the recipe as it was.
-        best_val_macro_f1: Of the best trial.
-        best: Its values.
-        config: The file to lay over the configuration.
         table: All trials as Markdown, the best first.
     """
 
-    trials: int
-    pruned: int
-    base_val_macro_f1: float
-    best_val_macro_f1: float
-    best: dict[str, Any]
-    config: Path
     table: Path
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from silhouette.errors import InputError, ServiceError
+from silhouette.file_digest import md5
 from silhouette.wandb_artifacts.connection import Connection
 
 SCHEME = "wandb:"
@@ -146,7 +146,7 @@ class Artifact:
                 "directUrl"
             ]
             contents = json.loads(self._connection.read(url))["contents"]
-            digest = hashlib.md5(b"wandb-artifact-manifest-v1\n", usedforsecurity=False)
+            digest = md5(b"wandb-artifact-manifest-v1\n")
             for path, entry in sorted(contents.items()):
                 digest.update(f"{path}:{entry['digest']}\n".encode())
             if digest.hexdigest() != self.digest:

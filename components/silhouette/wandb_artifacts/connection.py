@@ -5,7 +5,6 @@ Reads WANDB_API_KEY and WANDB_BASE_URL, and the environment's proxies; writes wh
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import stamina
 import urllib3
 
 from silhouette.errors import ServiceError, SettingError
+from silhouette.file_digest import md5
 
 T = TypeVar("T")
 _CLOUD = "https://api.wandb.ai"
@@ -149,8 +149,3 @@ class Connection:
         except urllib3.exceptions.HTTPError as error:
             reason = getattr(error, "reason", None) or error
             raise _PassingError(f"it did not ({type(reason).__name__})") from error
-
-
-def md5() -> Any:
-    """Return the hash that W&B names files by."""
-    return hashlib.md5(usedforsecurity=False)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from silhouette.errors import InputError
-from silhouette.file_digest import sha256_of
+from silhouette.file_digest import md5_of, sha256_of
 from silhouette.wandb_artifacts.artifact import FORM, Artifact, Entry
-from silhouette.wandb_artifacts.connection import md5
 
 _SHOWN = 10  # names of files in a message
 
@@ -96,10 +94,8 @@ def fetch_artifact(name: str, *, to: Path | None) -> FetchedArtifact:
 def _is_there(path: Path, entry: Entry) -> bool:
     if not path.exists():
         return False
-    if path.is_file():
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, md5).hexdigest() == entry.md5:
-                return True
+    if path.is_file() and md5_of(path) == entry.md5:
+        return True
     raise InputError(
         f"{path} must not be there, or be the artifact's own, it is another; move it away or say --to FOLDER"
     )
